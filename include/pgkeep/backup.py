@@ -1,0 +1,277 @@
+"""How a backup is made. Read it top to bottom; there is no other path.
+
+    capture  ->  check  ->  replicate  ->  record  ->  release
+
+Each step takes the record that the step before returned. All may be killed at any point and run again.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from pgkeep import journal, records
+from pgkeep.errors import Corrupted, NotReplicated, PgkeepError, Unavailable
+from pgkeep.journal_store import JournalStore
+from pgkeep.model import (
+    Backup,
+    Copy,
+    Digest,
+    Entry,
+    Origin,
+    Part,
+    PartName,
+    Replicated,
+    Sealed,
+    Stored,
+    now,
+    part_name,
+)
+from pgkeep.ports import Audience, Holder, Place, Sealer, Source, Vault, Watch
+
+log = logging.getLogger(__name__)
+
+AUDIENCES: Mapping[PartName, Audience] = {"dump": "backup", "globals": "backup", "inventory": "journal"}
+
+
+def unwatched(_name: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The Watch that tells nobody."""
+    return chunks
+
+
+def capture(
+    source: Source, sealer: Sealer, vault: Vault, journals: JournalStore, *, origin: Origin, watch: Watch = unwatched
+) -> Stored:
+    """One stream per part: PostgreSQL -> zstd -> OpenPGP -> the own peer. Nothing of it touches a disk of ours.
+
+    Raises what the ports raise; then what was already stored is let go again.
+    """
+    started = time.monotonic()
+    number = journals.head_for_writing().journal.sequence + 1
+    parts = _Parts(database=journals.database, number=number, sealer=sealer, vault=vault)
+    try:
+        with source.snapshot() as snapshot:
+            parts.store("dump", watch("dump", snapshot.dump()))
+            parts.store("globals", watch("globals", snapshot.globals()))
+            inventory = snapshot.inventory()
+            parts.store("inventory", iter([records.to_bytes(inventory)]))
+            cut, server_version = snapshot.cut, snapshot.server_version
+    except BaseException:
+        parts.discard()
+        raise
+    return Stored(
+        backup=Backup(
+            database=journals.database,
+            kind="full",
+            number=number,
+            cut=cut,
+            server_version=server_version,
+            parts=tuple(parts.stored),
+            totals=inventory.totals,
+            origin=origin,
+            seconds=round(time.monotonic() - started, 3),
+        )
+    )
+
+
+def check(stored: Stored, sealer: Sealer, vault: Vault) -> Sealed:
+    """Reads every part back from the own peer: the very bytes, sealed for exactly the right keys.
+
+    Nothing has left the machine before this. Raises Corrupted, Unavailable.
+    """
+    for part in stored.backup.parts:
+        _check_part(part, sealer, vault)
+    recipients = tuple(sorted(sealer.readers("backup")))
+    return Sealed(backup=stored.backup, recipients=recipients, signer=sealer.signer)
+
+
+def replicate(sealed: Sealed, vault: Vault, *, copies: int, patience: float) -> Replicated:
+    """Asks the cluster for the copies and waits up to `patience` seconds. Raises NotReplicated, Unavailable."""
+    for part in sealed.backup.parts:
+        vault.pin(part.cid, name=_name(sealed.backup, part), copies=copies)
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return confirm(sealed, vault, copies=copies)
+        except NotReplicated:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
+
+
+def confirm(sealed: Sealed, vault: Vault, *, copies: int) -> Replicated:
+    """One look: the cluster names `copies` distinct peers, and those that can be asked give the very bytes.
+
+    Raises NotReplicated with what each peer says, Unavailable.
+    """
+    holders = {str(part.cid): _copies(part, vault, copies=copies) for part in sealed.backup.parts}
+    return Replicated(sealed=sealed, copies=copies, holders=holders)
+
+
+def record(replicated: Replicated, source: Source, journals: JournalStore, vault: Vault) -> Entry:
+    """Appends the entry, once, however often it is called. When this returns, the entry survives this host.
+
+    Raises JournalMovedOn, NotReplicated, Corrupted (the journal cannot be trusted), Unavailable.
+    """
+    backup = replicated.sealed.backup
+    with source.exclusively():
+        head = journals.head_for_writing()
+        known = head.journal.naming(backup.parts[0].cid)
+        if known is not None:
+            journals.secure(head)
+            return known
+        entry = journal.entry(replicated, after=head.journal, now=now())
+        _keep_number_true(entry, vault)
+        return journals.append(head, entry).journal.entry(entry.sequence)
+
+
+def release(entry: Entry, source: Source, journals: JournalStore) -> None:
+    """Lets the source forget what the entry covers, after the peers themselves have shown that the journal names it.
+
+    Raises Corrupted when they do not.
+    """
+    if journals.head().journal.naming(entry.backup.parts[0].cid) is None:
+        raise Corrupted(
+            f"the journal of {journals.database} does not name entry {entry.sequence} any more",
+            next_step=f"look at it before anything else: pgkeep list {journals.database}",
+        )
+    source.release(entry)
+
+
+# --- the steps' own steps ---------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class _Parts:
+    """The parts of one backup on their way into the own peer."""
+
+    database: str
+    number: int
+    sealer: Sealer
+    vault: Vault
+    stored: list[Part] = field(default_factory=list)
+
+    def store(self, name: PartName, chunks: Iterator[bytes]) -> None:
+        plain = Meter(chunks)
+        cipher = Meter(self.sealer.seal(plain, audience=AUDIENCES[name]))
+        pin = part_name(self.database, kind="full", number=self.number, part=name)
+        cid = self.vault.add(cipher, name=pin)
+        self.stored.append(
+            Part(
+                name=name,
+                cid=cid,
+                size=cipher.size,
+                digest=cipher.digest,
+                plain_size=plain.size,
+                plain_digest=plain.digest,
+            )
+        )
+
+    def discard(self) -> None:
+        """Litter is swept later anyway: what cannot be let go now must not hide why the backup failed."""
+        for part in self.stored:
+            try:
+                self.vault.drop(part.cid)
+            except PgkeepError as error:
+                log.warning("%s stays in the own peer until it is swept: %s", part.cid, error)
+
+
+class Meter:
+    """Counts and hashes a stream on its way through."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self._hash.update(chunk)
+            self.size += len(chunk)
+            yield chunk
+
+    @property
+    def digest(self) -> Digest:
+        return Digest(self._hash.hexdigest())
+
+    def drain(self) -> None:
+        """Reads the stream to its end, only to measure it."""
+        for _ in self:
+            pass
+
+    def matches(self, part: Part) -> bool:
+        """Whether what came through is the part's ciphertext, whole."""
+        return (self.size, self.digest) == (part.size, part.digest)
+
+
+def _check_part(part: Part, sealer: Sealer, vault: Vault) -> None:
+    read = Meter(vault.read(part.cid, at=vault.own()))
+    envelope = sealer.envelope(read)
+    if not read.matches(part):
+        raise _refused(part, f"the own peer gives back {read.size} bytes with another digest; {part.size} were stored")
+    if envelope.unknown:
+        raise _refused(part, f"it is encrypted for unknown keys {', '.join(sorted(envelope.unknown))}")
+    if envelope.recipients != sealer.readers(AUDIENCES[part.name]):
+        raise _refused(part, f"it is encrypted for {', '.join(sorted(envelope.recipients)) or 'nobody'}")
+    if not envelope.integrity_protected:
+        raise _refused(part, "nothing in it would show a change")
+
+
+def _refused(part: Part, why: str) -> Corrupted:
+    return Corrupted(
+        f"{part.name} ({part.cid}) must not leave this machine: {why}",
+        next_step="check the own peer's disk and [keys] in pgkeep.toml, then run the backup again",
+    )
+
+
+def _copies(part: Part, vault: Vault, *, copies: int) -> tuple[Copy, ...]:
+    """The distinct peers that have the part. A peer that can be asked counts only by giving its bytes back."""
+    said = {holder.peer: holder for holder in vault.holders(part.cid)}
+    claimed = [holder for holder in said.values() if holder.holds]
+    if len(claimed) < copies:
+        raise _too_few(part, claimed=len(claimed), copies=copies, status={h.name: h.status for h in said.values()})
+    places = {place.peer: place for place in vault.places() if place.local}
+    proofs = {holder.name: _proof(part, vault, places.get(holder.peer)) for holder in claimed}
+    held = tuple(_copy(holder, proofs[holder.name]) for holder in claimed if proofs[holder.name] != "other bytes")
+    if len(held) < copies:
+        raise _too_few(part, claimed=len(held), copies=copies, status=proofs)
+    return held
+
+
+def _copy(holder: Holder, proof: str) -> Copy:
+    return Copy(peer=holder.peer, name=holder.name, read_back=proof == "read back")
+
+
+def _proof(part: Part, vault: Vault, place: Place | None) -> str:
+    if place is None:
+        return "pinned"
+    read = Meter(vault.read(part.cid, at=place))
+    try:
+        read.drain()
+    except Unavailable:
+        return "other bytes"
+    return "read back" if read.matches(part) else "other bytes"
+
+
+def _too_few(part: Part, *, claimed: int, copies: int, status: Mapping[str, str]) -> NotReplicated:
+    who = ", ".join(f"{name}: {text}" for name, text in sorted(status.items()))
+    return NotReplicated(
+        f"{part.name} ({part.cid}) has {claimed} of {copies} copies ({who})",
+        next_step="bring the missing peers back; the dump is kept, and the next try goes on from here",
+        have=claimed,
+        want=copies,
+        holders=status,
+    )
+
+
+def _keep_number_true(entry: Entry, vault: Vault) -> None:
+    """The journal moved on while this backup was made: its pins take the number it gets."""
+    if entry.sequence != entry.backup.number:
+        for part in entry.backup.parts:
+            name = part_name(entry.backup.database, kind=entry.backup.kind, number=entry.sequence, part=part.name)
+            vault.pin(part.cid, name=name, copies=entry.copies)
+
+
+def _name(backup: Backup, part: Part) -> str:
+    return part_name(backup.database, kind=backup.kind, number=backup.number, part=part.name)

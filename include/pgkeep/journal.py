@@ -1,0 +1,135 @@
+"""The journal of one database: every backup that exists, in one document, each version naming the one before.
+
+Pure: no I/O. A version is written as canonical JSON (`records.to_bytes`); its digest is what the next version names,
+so a version can neither be changed nor left out without the next one showing it.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+from pgkeep import records
+from pgkeep.errors import Corrupted, NotRestorable
+from pgkeep.model import Cid, Digest, Entry, Instant, Replicated
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ancestor:
+    """The version before: its number, the SHA-256 of its JSON, and the CID of its sealed object."""
+
+    sequence: int
+    digest: Digest
+    cid: Cid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journal:
+    """One version. Version 0 has no ancestor and no entries: it is how "empty" is said, once, at `pgkeep init`."""
+
+    format: int
+    database: str
+    sequence: int
+    previous: Ancestor | None
+    written: Instant
+    entries: tuple[Entry, ...]
+
+    @property
+    def digest(self) -> Digest:
+        """SHA-256 of this version's JSON."""
+        return Digest(hashlib.sha256(records.to_bytes(self)).hexdigest())
+
+    def naming(self, cid: Cid) -> Entry | None:
+        """The entry that has this object among its parts, or None."""
+        return next((e for e in self.entries if any(part.cid == cid for part in e.backup.parts)), None)
+
+    def entry(self, sequence: int | None = None) -> Entry:
+        """The entry of that number, or the newest. Raises NotRestorable."""
+        if not self.entries:
+            raise NotRestorable(
+                f"the journal of {self.database} has no backup yet",
+                next_step=f"make one: pgkeep backup {self.database} --full",
+            )
+        if sequence is None:
+            return self.entries[-1]
+        for entry in self.entries:
+            if entry.sequence == sequence:
+                return entry
+        raise NotRestorable(
+            f"the journal of {self.database} has no entry {sequence}; it has {', '.join(self._numbers())}",
+            next_step=f"choose one of: pgkeep list {self.database}",
+        )
+
+    def _numbers(self) -> list[str]:
+        return [str(entry.sequence) for entry in self.entries]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """A version together with the CID of the sealed object it was read from."""
+
+    journal: Journal
+    cid: Cid
+
+    @property
+    def ancestor(self) -> Ancestor:
+        """How the next version names this one."""
+        return Ancestor(sequence=self.journal.sequence, digest=self.journal.digest, cid=self.cid)
+
+
+def begin(database: str, *, now: Instant) -> Journal:
+    """Version 0: the journal of a database that has no backup yet."""
+    return Journal(format=FORMAT, database=database, sequence=0, previous=None, written=now, entries=())
+
+
+def entry(replicated: Replicated, *, after: Journal, now: Instant) -> Entry:
+    """The entry that names this backup in the version after `after`."""
+    sealed = replicated.sealed
+    return Entry(
+        sequence=after.sequence + 1,
+        recorded=now,
+        backup=sealed.backup,
+        recipients=sealed.recipients,
+        signer=sealed.signer,
+        copies=replicated.copies,
+        holders=replicated.holders,
+    )
+
+
+def append(head: Head, entry: Entry) -> Journal:
+    """The version after `head`, with one entry more."""
+    before = head.journal
+    return replace(
+        before,
+        sequence=before.sequence + 1,
+        previous=head.ancestor,
+        written=entry.recorded,
+        entries=(*before.entries, entry),
+    )
+
+
+def read(text: bytes, *, database: str, sequence: int) -> Journal:
+    """A version from its JSON. Raises Corrupted: not a journal, or not the version that its name promised."""
+    journal = records.from_bytes(Journal, text)
+    if journal.format != FORMAT:
+        raise Corrupted(
+            f"the journal has format {journal.format}, this pgkeep reads format {FORMAT}",
+            next_step="install the pgkeep that wrote it",
+        )
+    if (journal.database, journal.sequence) != (database, sequence):
+        raise Corrupted(
+            f"what is kept as version {sequence} of the journal of {database} is version {journal.sequence} "
+            f"of {journal.database}: somebody put an older or another journal in its place",
+            next_step="find out who can write to the cluster; then see docs/operating.md, 'A journal that is refused'",
+        )
+    return journal
+
+
+def check_link(newer: Journal, older: Head) -> None:
+    """Raises Corrupted unless `newer` was written after exactly `older`."""
+    if newer.previous != older.ancestor:
+        raise Corrupted(
+            f"version {newer.sequence} of the journal of {newer.database} does not continue version "
+            f"{older.journal.sequence} that is kept beside it",
+            next_step="see docs/operating.md, 'A journal that is refused'",
+        )

@@ -1,0 +1,179 @@
+"""The records that travel down the way of a backup. Each says how far it got; none ever changes.
+
+    Stored  ->  Sealed  ->  Replicated  ->  Entry
+
+`Stored`: the bytes are in this node's own peer. `Sealed`: they were read back and are encrypted for exactly the
+configured keys. `Replicated`: enough distinct peers have them. `Entry`: the journal names them; only now it is a
+backup.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, NewType
+from urllib.parse import quote
+
+Cid = NewType("Cid", str)
+"""IPFS content identifier (CIDv1, base32) of an object's ciphertext."""
+Digest = NewType("Digest", str)
+"""SHA-256, 64 lower-case hexadecimal digits."""
+KeyFingerprint = NewType("KeyFingerprint", str)
+"""OpenPGP fingerprint of a primary key, upper-case hexadecimal digits."""
+PeerId = NewType("PeerId", str)
+"""Identity of a Kubo daemon in the swarm: two cluster peers on one Kubo are one copy."""
+Instant = NewType("Instant", str)
+"""A moment in UTC, ISO 8601 with microseconds and a trailing Z: text order is time order."""
+
+Kind = Literal["full"]
+PartName = Literal["dump", "globals", "inventory"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """The moment a backup shows: exactly the transactions visible in `snapshot` (pg_current_snapshot as text)."""
+
+    snapshot: str
+    lsn: str
+    time: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One object in the vault: size in bytes and digest of its ciphertext, and of the plaintext before compression."""
+
+    name: PartName
+    cid: Cid
+    size: int
+    digest: Digest
+    plain_size: int
+    plain_digest: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """The inventory in a nutshell. `fingerprint`: SHA-256 over the inventory's tables and sequences."""
+
+    tables: int
+    rows: int
+    sequences: int
+    large_objects: int
+    fingerprint: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Who made a backup: `by` names a run (`airflow:<dag>/<run>/<try>`) or a command (`cli`)."""
+
+    host: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """What was captured of one database. `number`: the journal version that was to name it when capture began."""
+
+    database: str
+    kind: Kind
+    number: int
+    cut: Cut
+    server_version: int
+    parts: tuple[Part, ...]
+    totals: Totals
+    origin: Origin
+    seconds: float
+
+    def part(self, name: PartName) -> Part | None:
+        """The part of that name, or None."""
+        return next((part for part in self.parts if part.name == name), None)
+
+    @property
+    def size(self) -> int:
+        """Bytes in the vault, one copy."""
+        return sum(part.size for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """All parts are pinned in this node's own peer."""
+
+    backup: Backup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """All parts were read back: the same bytes, encrypted for exactly `recipients`, signed by `signer`."""
+
+    backup: Backup
+    recipients: tuple[KeyFingerprint, ...]
+    signer: KeyFingerprint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """One peer holds every byte of an object. `read_back`: the bytes were read there; else the cluster says so."""
+
+    peer: PeerId
+    name: str
+    read_back: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replicated:
+    """Every part is held by at least `copies` distinct peers; `holders` by CID."""
+
+    sealed: Sealed
+    copies: int
+    holders: Mapping[str, tuple[Copy, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A line of the journal: a backup that exists. `sequence`: the journal version that first named it."""
+
+    sequence: int
+    recorded: Instant
+    backup: Backup
+    recipients: tuple[KeyFingerprint, ...]
+    signer: KeyFingerprint
+    copies: int
+    holders: Mapping[str, tuple[Copy, ...]]
+
+
+def now() -> Instant:
+    """This moment, by this machine's clock."""
+    return instant(datetime.now(UTC))
+
+
+def instant(moment: datetime) -> Instant:
+    """An aware datetime as the text that records carry."""
+    return Instant(moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+
+
+def part_name(database: str, *, kind: Kind, number: int, part: PartName) -> str:
+    """The pin name of a part: `pgkeep/<database>/full/<number>/<part>`."""
+    return f"{name_prefix(database)}{kind}/{number}/{part}"
+
+
+def journal_name(database: str, *, sequence: int) -> str:
+    """The pin name of a journal version: `pgkeep/<database>/journal/<sequence>`."""
+    return f"{name_prefix(database)}journal/{sequence}"
+
+
+def draft_name(database: str, *, sequence: int) -> str:
+    """The name of a journal version that the cluster does not name yet: litter, if a crash leaves it."""
+    return f"{name_prefix(database)}draft/{sequence}"
+
+
+def name_prefix(database: str) -> str:
+    """What the names of all objects of one database begin with; characters odd in a path or URL are %-encoded."""
+    return f"pgkeep/{quote(database, safe='')}/"
+
+
+def numbered(names: Mapping[str, frozenset[Cid]], *, database: str, what: str) -> dict[int, frozenset[Cid]]:
+    """The objects named `pgkeep/<database>/<what>/<number>[/...]`, by number; all other names are passed over."""
+    prefix, found = f"{name_prefix(database)}{what}/", dict[int, frozenset[Cid]]()
+    for name, cids in names.items():
+        number = name.removeprefix(prefix).split("/")[0]
+        if name.startswith(prefix) and number.isascii() and number.isdigit():
+            found[int(number)] = found.get(int(number), frozenset()) | cids
+    return found

@@ -1,0 +1,197 @@
+"""What the stories ask of the world. Each port has a shipped double in `pgkeep.testing` and a real adapter; one suite
+of contract tests runs over both.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pgkeep.inventory import Inventory
+from pgkeep.model import Cid, Cut, Entry, KeyFingerprint, PeerId
+
+Audience = Literal["backup", "journal"]
+"""Who can read an object: `backup`: the recipients; `journal`: the recipients and this node's own key."""
+
+Watch = Callable[[str, Iterator[bytes]], Iterator[bytes]]
+"""Passes a named stream of chunks through unchanged, and may tell somebody how far it is."""
+
+
+class Snapshot(Protocol):
+    """One moment of the source, held open. All three show exactly the transactions of `cut`."""
+
+    @property
+    def cut(self) -> Cut: ...
+
+    @property
+    def server_version(self) -> int:
+        """As PostgreSQL counts: 150018 is 15.18."""
+
+    def dump(self) -> Iterator[bytes]:
+        """`pg_dump -Fc -Z0`. Ends without an error only if pg_dump did, and no table was rewritten meanwhile.
+
+        Raises Unavailable (connection lost, pg_dump ended early, a table was rewritten between snapshot and lock),
+        ConfigError (a privilege is missing). The caller closes the iterator when it stops early.
+        """
+
+    def globals(self) -> Iterator[bytes]:
+        """`pg_dumpall --globals-only`: roles and tablespaces as SQL. Errors as in `dump`."""
+
+    def inventory(self) -> Inventory:
+        """Counts and fingerprints of what `dump` wrote. Call it after `dump` has ended."""
+
+
+class Source(Protocol):
+    """A database that is backed up."""
+
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """Opens a moment. Raises Unavailable (server does not answer) or ConfigError (unknown database, privileges)."""
+
+    def exclusively(self) -> AbstractContextManager[None]:
+        """At most one holder at a time among all who write this database's journal, on whatever host.
+
+        Raises Unavailable when another holder does not let go in time, or the server does not answer.
+        """
+
+    def release(self, entry: Entry) -> None:
+        """The source may forget what `entry` covers. A source that keeps nothing for us has nothing to do."""
+
+
+class Fresh(Protocol):
+    """A new database under a temporary name, not yet in anybody's way."""
+
+    def load(self, dump: Iterable[bytes]) -> None:
+        """Restores a `pg_dump -Fc` stream; any error is fatal. Raises NotRestorable, Unavailable."""
+
+    def inventory(self, like: Inventory) -> Inventory:
+        """What it holds now, measured as `like` was (same ignored tables)."""
+
+    def take_place(self, *, replace: bool) -> str | None:
+        """Gives it the target's name. Returns the name under which a replaced database stays, or None."""
+
+
+class Target(Protocol):
+    """A database that is to be brought back."""
+
+    @property
+    def label(self) -> str:
+        """Where it is, for people, without a password: `host:port/database`."""
+
+    def require_free(self, *, replace: bool) -> None:
+        """Raises ConfigError if a database with anything in it stands there and `replace` is not said."""
+
+    def fresh(self, inventory: Inventory) -> AbstractContextManager[Fresh]:
+        """A new database of the nature that `inventory` describes; dropped on leaving unless it took its place.
+
+        Raises ConfigError (may not create databases, older server than the source's), Unavailable.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """An OpenPGP message from outside: the keys it is encrypted for, and whether a change would be noticed."""
+
+    recipients: frozenset[KeyFingerprint]
+    unknown: frozenset[str]
+    integrity_protected: bool
+
+
+class Sealer(Protocol):
+    """Compression, encryption and signature, both ways."""
+
+    @property
+    def signer(self) -> KeyFingerprint:
+        """This node's own key."""
+
+    def readers(self, audience: Audience) -> frozenset[KeyFingerprint]:
+        """The keys that are to be able to read objects for that audience."""
+
+    def seal(self, plain: Iterable[bytes], *, audience: Audience) -> Iterator[bytes]:
+        """zstd, then one OpenPGP message to exactly `readers(audience)`, signed by `signer`.
+
+        Ends without an error only if gpg reported both signature and encryption as done. What `plain` raises comes
+        out unchanged. Raises ConfigError (key missing, expired, not usable), Unavailable (gpg died).
+        """
+
+    def envelope(self, cipher: Iterable[bytes]) -> Envelope:
+        """Reads a whole message without any private key. Raises Corrupted: no complete OpenPGP message."""
+
+    def open(self, cipher: Iterable[bytes]) -> Iterator[bytes]:
+        """The plaintext. Yields *before* all is verified: check the ciphertext's digest first.
+
+        Raises Corrupted at the latest at the end, unless a trusted node signed it; ConfigError: no private key here.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where an object can be read. `local`: only what that very peer holds; else it may fetch from the others."""
+
+    peer: PeerId
+    name: str
+    local: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """What the cluster says about one peer and one object. `holds`: allocated there and pinned there."""
+
+    peer: PeerId
+    name: str
+    holds: bool
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """All pins found under a prefix, by name; a name may stand for several objects.
+
+    `silent`: peers that did not answer, with the reason. An empty listing is not evidence of an empty vault.
+    """
+
+    names: Mapping[str, frozenset[Cid]]
+    silent: Mapping[str, str]
+    asked: int
+
+
+class Vault(Protocol):
+    """The private cluster, seen from this node's own peer."""
+
+    def add(self, chunks: Iterable[bytes], *, name: str) -> Cid:
+        """Streams an object into the own peer and pins it there under `name`.
+
+        What `chunks` raises comes out unchanged, and then nothing is pinned. Raises Unavailable.
+        """
+
+    def own(self) -> Place:
+        """The own peer, and only what it holds itself. Raises Unavailable."""
+
+    def places(self) -> Sequence[Place]:
+        """Where objects can be read, best first: every reachable peer for itself, then one of them through all.
+
+        Raises Unavailable when no peer answers.
+        """
+
+    def read(self, cid: Cid, *, at: Place) -> Iterator[bytes]:
+        """The object's bytes as that place gives them; may end early without an error: compare the digest.
+
+        Raises Unavailable: the place does not answer, or does not have it.
+        """
+
+    def pin(self, cid: Cid, *, name: str, copies: int) -> None:
+        """Asks the cluster for `copies` copies, the own peer's among them, under `name`. Safe to repeat.
+
+        Raises Unavailable (nobody answers, or too few peers for so many copies at the moment).
+        """
+
+    def holders(self, cid: Cid) -> Sequence[Holder]:
+        """What the cluster says of each peer, one line per distinct Kubo identity. Raises Unavailable."""
+
+    def listing(self, prefix: str) -> Listing:
+        """What is pinned under `prefix`: all cluster peers' pinsets and all reachable Kubos' pin names together.
+
+        Raises Unavailable when nobody answers.
+        """
+
+    def drop(self, cid: Cid) -> None:
+        """Lets go of an object everywhere. Unknown objects are no error. Raises Unavailable."""

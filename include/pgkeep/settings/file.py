@@ -1,0 +1,67 @@
+"""The file `pgkeep.toml` itself: reading it, and adding a database to it."""
+
+import json
+import os
+import re
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from pgkeep.errors import ConfigError
+from pgkeep.settings.model import Settings, parse
+
+VARIABLE = "PGKEEP_CONFIG"
+
+
+def load(path: str | Path | None) -> Settings:
+    """The settings in that file (the value of PGKEEP_CONFIG). Raises ConfigError."""
+    if not path:
+        raise ConfigError(
+            f"{VARIABLE} is not set", next_step=f"export {VARIABLE}=/path/to/pgkeep.toml (pgkeep sandbox env has one)"
+        )
+    try:
+        return parse(tomllib.loads(Path(path).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", next_step=f"correct {VARIABLE}") from error
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise ConfigError(f"{path} is not TOML: {error}", next_step="mend that line") from error
+
+
+def add_database(path: str | Path, name: str, own: Mapping[str, str]) -> None:
+    """Appends `[databases.NAME]` with these keys. The old text stays; the file is replaced in one step.
+
+    Raises ConfigError: the file cannot be written, or would not be valid afterwards.
+    """
+    path = Path(path)
+    lines = [f"\n[databases.{_key(name)}]", *(f"{key} = {_string(value)}" for key, value in own.items())]
+    content = path.read_text(encoding="utf-8").rstrip("\n") + "\n" + "\n".join(lines) + "\n"
+    parse(tomllib.loads(content))
+    try:
+        _replace(path, content)
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written: {error.strerror}", next_step="add to it by hand:\n" + "\n".join(lines)
+        ) from error
+
+
+def _replace(path: Path, content: str) -> None:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as new:
+        try:
+            os.fchmod(new.fileno(), path.stat().st_mode)
+            new.write(content)
+            new.flush()
+            os.fsync(new.fileno())
+            Path(new.name).replace(path)
+        except BaseException:
+            Path(new.name).unlink(missing_ok=True)
+            raise
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _string(name)
+
+
+def _string(value: str) -> str:
+    """A TOML basic string: JSON's escapes are among TOML's."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,190 @@
+"""`pgkeep.toml` as records. Parsing is pure, and reports every problem at once."""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pgkeep.errors import ConfigError
+from pgkeep.model import KeyFingerprint
+from pgkeep.settings import values
+from pgkeep.settings.table import setting, table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """One peer of the private cluster. The first of them is this node's own and needs both doors."""
+
+    kubo: str | None = setting("connection of its Kubo RPC", values.name, default=None)
+    cluster: str | None = setting("connection of its IPFS Cluster REST API", values.name, default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vault:
+    """Where backups are kept."""
+
+    copies: int = setting("how many distinct peers must hold every object", values.count, default=3)
+    replication_hours: float = setting("how long a copy may take before the run fails", values.hours, default=24.0)
+    peers: tuple[Peer, ...] = setting("the peers, this node's own first", values.untouched)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """Who can read, and who signs."""
+
+    gnupghome: Path = setting("directory of the GnuPG keyring", values.path)
+    node: KeyFingerprint = setting("fingerprint of this node's own key", values.fingerprint)
+    recipients: tuple[KeyFingerprint, ...] = setting("fingerprints of who can read the backups", values.fingerprints)
+    signers: tuple[KeyFingerprint, ...] = setting(
+        "fingerprints of further nodes whose signatures count (a former key of this node)",
+        values.fingerprints,
+        default=(),
+    )
+    passphrase_file: Path | None = setting(
+        "file with the passphrase of the private keys; without it gpg-agent asks", values.path, default=None
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """One database to keep. Every key may also stand in [defaults], except dbname."""
+
+    name: str
+    connection: str = setting("connection of its PostgreSQL server", values.name)
+    dbname: str = setting("its name on the server", values.text, default="")
+    full_schedule: str = setting("cron expression of the full backup", values.cron, default="0 2 * * *")
+    timezone: str = setting("time zone of the schedule", values.timezone, default="UTC")
+    ignored_tables: tuple[str, ...] = setting(
+        "tables as schema.table whose rows are not kept", values.tables, default=()
+    )
+
+    @property
+    def slug(self) -> str:
+        """The name as Airflow allows it in ids; an odd name gets a digest so that two never meet."""
+        plain = re.sub(r"[^A-Za-z0-9_-]", "_", self.name)
+        return plain if plain == self.name else f"{plain}_{hashlib.sha256(self.name.encode()).hexdigest()[:6]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole file. `defaults`: what a database takes that says nothing itself."""
+
+    vault: Vault
+    keys: Keys
+    defaults: Mapping[str, Any]
+    databases: Mapping[str, Database] = field(default_factory=dict)
+
+    def database(self, name: str) -> Database:
+        """The database configured under that name. Raises ConfigError."""
+        if name in self.databases:
+            return self.databases[name]
+        known = ", ".join(sorted(self.databases)) or "none yet"
+        raise ConfigError(
+            f"no database {name!r} in pgkeep.toml (there is: {known})",
+            next_step=f"pgkeep init {name}, or correct the name",
+        )
+
+    def newcomer(self, name: str, own: Mapping[str, Any]) -> Database:
+        """A database that the file does not have yet, from [defaults] and `own`. Raises ConfigError."""
+        problems: list[str] = []
+        database = _database(name, own, self.defaults, problems)
+        _refuse(problems)
+        assert database is not None
+        return database
+
+
+def parse(document: Mapping[str, Any]) -> Settings:
+    """The settings in a parsed TOML document. Raises one ConfigError that lists every problem."""
+    problems: list[str] = []
+    known = {"vault", "keys", "defaults", "databases"}
+    problems += [f"[{key}]: no such section; there are {', '.join(sorted(known))}" for key in document.keys() - known]
+    sections = {key: _mapping(document, key, problems) for key in known}
+    vault = _vault(sections["vault"], problems)
+    keys = table(Keys, sections["keys"], where="keys", problems=problems)
+    defaults = sections["defaults"]
+    databases = {
+        name: _database(name, own, defaults, problems)
+        for name, own in sections["databases"].items()
+        if _is_table(name, own, problems)
+    }
+    if vault is not None:
+        problems += _vault_problems(vault)
+    if keys is not None:
+        problems += _key_problems(keys)
+    problems += _clashes([database for database in databases.values() if database])
+    _refuse(problems)
+    assert vault is not None
+    assert keys is not None
+    return Settings(
+        vault=vault, keys=keys, defaults=defaults, databases={name: found for name, found in databases.items() if found}
+    )
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        listed = "".join(f"\n  - {problem}" for problem in problems)
+        raise ConfigError(
+            f"pgkeep.toml has {len(problems)} problem(s):{listed}\n", next_step="mend them, then: pgkeep check"
+        )
+
+
+def _mapping(document: Mapping[str, Any], key: str, problems: list[str]) -> Mapping[str, Any]:
+    found = document.get(key, {})
+    if isinstance(found, Mapping):
+        return found
+    problems.append(f"[{key}]: is not a section; write it as [{key}]")
+    return {}
+
+
+def _is_table(name: str, own: object, problems: list[str]) -> bool:
+    if not isinstance(own, Mapping):
+        problems.append(f"databases.{name}: is not a section; write it as [databases.{name}]")
+    return isinstance(own, Mapping)
+
+
+def _vault(own: Mapping[str, Any], problems: list[str]) -> Vault | None:
+    listed = own.get("peers", [])
+    if not (isinstance(listed, list) and all(isinstance(peer, Mapping) for peer in listed)):
+        problems.append("vault.peers: is not a list of sections; write [[vault.peers]] once for each peer")
+        return None
+    peers = [table(Peer, peer, where=f"vault.peers[{i}]", problems=problems) for i, peer in enumerate(listed)]
+    return table(Vault, {**own, "peers": tuple(filter(None, peers))}, where="vault", problems=problems)
+
+
+def _database(name: str, own: Mapping[str, Any], defaults: Mapping[str, Any], problems: list[str]) -> Database | None:
+    merged = {"dbname": name, **defaults, **own}
+    return table(Database, merged, where=f"databases.{name}", problems=problems, given={"name": name})
+
+
+def _vault_problems(vault: Vault) -> Iterator[str]:
+    if not vault.peers:
+        yield "vault.peers: there are none; write [[vault.peers]] with kubo and cluster for this node's own peer"
+        return
+    if None in (vault.peers[0].kubo, vault.peers[0].cluster):
+        yield "vault.peers[0]: this node's own peer needs both; write kubo = and cluster ="
+    for i, peer in enumerate(vault.peers):
+        if (peer.kubo, peer.cluster) == (None, None):
+            yield f"vault.peers[{i}]: names no connection; write kubo = or cluster =, or both"
+    doors = Counter(door for peer in vault.peers for door in (peer.kubo, peer.cluster) if door)
+    for door, times in doors.items():
+        if times > 1:
+            yield f"vault.peers: {door} stands {times} times; every peer has connections of its own"
+
+
+def _key_problems(keys: Keys) -> Iterator[str]:
+    if not keys.recipients:
+        yield "keys.recipients: there are none; write the fingerprint of at least one key that can read the backups"
+    for fingerprint, times in Counter(keys.recipients).items():
+        if times > 1:
+            yield f"keys.recipients: {fingerprint} stands {times} times; write it once"
+    if keys.node in keys.recipients:
+        yield "keys.node: is also a recipient; a node never reads its backups, give it a key of its own"
+
+
+def _clashes(databases: list[Database]) -> Iterator[str]:
+    for slug, times in Counter(database.slug for database in databases).items():
+        if times > 1:
+            yield f"databases: {times} of them would be {slug} in Airflow; rename one"

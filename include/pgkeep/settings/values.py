@@ -1,0 +1,87 @@
+"""How single values of `pgkeep.toml` are read. Each raises ValueError with what to write instead."""
+
+import re
+from pathlib import Path
+
+import pendulum
+
+from pgkeep.model import KeyFingerprint
+
+CRON_FIELD = r"[\d*/,A-Za-z#L?-]+"
+CRON = re.compile(rf"@(hourly|daily|weekly|monthly)|{CRON_FIELD}( +{CRON_FIELD}){{4}}")
+
+
+def untouched(value: object) -> object:
+    """A value that was read already."""
+    return value
+
+
+def text(value: object) -> str:
+    """Any text but the empty one."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("write a text")
+    return value
+
+
+def name(value: object) -> str:
+    """An Airflow connection id: it has to fit into the name of an environment variable."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        raise ValueError("write an Airflow connection id of letters, digits and _")
+    return value
+
+
+def count(value: object) -> int:
+    """A whole number from 1 up."""
+    if type(value) is not int or value < 1:
+        raise ValueError("write a whole number from 1 up")
+    return value
+
+
+def hours(value: object) -> float:
+    """A positive number of hours."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 10_000:
+        raise ValueError("write a number of hours above 0")
+    return float(value)
+
+
+def path(value: object) -> Path:
+    """An absolute path: a relative one would mean something else in every process."""
+    if not isinstance(value, str) or not Path(value).expanduser().is_absolute():
+        raise ValueError("write an absolute path")
+    return Path(value).expanduser()
+
+
+def fingerprint(value: object) -> KeyFingerprint:
+    """An OpenPGP fingerprint as gpg shows it, spaces allowed. Key ids are refused: they can be forged."""
+    digits = value.replace(" ", "").upper() if isinstance(value, str) else ""
+    if not re.fullmatch(r"[0-9A-F]{40}|[0-9A-F]{64}", digits):
+        raise ValueError("write the whole fingerprint, 40 hexadecimal digits (gpg --list-keys --with-fingerprint)")
+    return KeyFingerprint(digits)
+
+
+def fingerprints(value: object) -> tuple[KeyFingerprint, ...]:
+    """A list of fingerprints."""
+    if not isinstance(value, list):
+        raise ValueError('write a list, ["..."]')
+    return tuple(fingerprint(item) for item in value)
+
+
+def cron(value: object) -> str:
+    """A cron expression of five fields, or @hourly, @daily, @weekly, @monthly."""
+    if not isinstance(value, str) or not CRON.fullmatch(value.strip()):
+        raise ValueError('write five cron fields, for example "0 2 * * *", or "@daily"')
+    return value.strip()
+
+
+def timezone(value: object) -> str:
+    """A time zone by its IANA name."""
+    if not isinstance(value, str) or value not in pendulum.timezones():
+        raise ValueError('write the name of a time zone, for example "Europe/Brussels"')
+    return value
+
+
+def tables(value: object) -> tuple[str, ...]:
+    """A list of `schema.table`."""
+    if not isinstance(value, list) or not all(isinstance(item, str) and "." in item for item in value):
+        raise ValueError('write a list of schema.table, for example ["public.session"]')
+    return tuple(value)
