@@ -207,7 +207,10 @@ class Meter:
 
 def _check_part(part: Part, sealer: Sealer, vault: Vault) -> None:
     read = Meter(vault.read(part.cid, at=vault.own()))
-    envelope = sealer.envelope(read)
+    try:
+        envelope = sealer.envelope(read)
+    except Corrupted as error:
+        raise _refused(part, error.what) from error
     if not read.matches(part):
         raise _refused(part, f"the own peer gives back {read.size} bytes with another digest; {part.size} were stored")
     if envelope.unknown:
@@ -258,7 +261,7 @@ def _too_few(part: Part, *, claimed: int, copies: int, status: Mapping[str, str]
     who = ", ".join(f"{name}: {text}" for name, text in sorted(status.items()))
     return NotReplicated(
         f"{part.name} ({part.cid}) has {claimed} of {copies} copies ({who})",
-        next_step="bring the missing peers back; the dump is kept, and the next try goes on from here",
+        next_step="bring the missing peers back; what is stored here stays, and replication goes on from it",
         have=claimed,
         want=copies,
         holders=status,

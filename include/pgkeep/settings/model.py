@@ -53,7 +53,10 @@ class Database:
     """One database to keep. Every key may also stand in [defaults], except dbname."""
 
     name: str
-    connection: str = setting("connection of its PostgreSQL server", values.name)
+    connection: str = setting(
+        "connection of its PostgreSQL server (or a URL without a password, which libpq finds in PGPASSFILE)",
+        values.server,
+    )
     dbname: str = setting("its name on the server", values.text, default="")
     full_schedule: str = setting("cron expression of the full backup", values.cron, default="0 2 * * *")
     timezone: str = setting("time zone of the schedule", values.timezone, default="UTC")
@@ -168,6 +171,11 @@ def _vault_problems(vault: Vault) -> Iterator[str]:
     for i, peer in enumerate(vault.peers):
         if (peer.kubo, peer.cluster) == (None, None):
             yield f"vault.peers[{i}]: names no connection; write kubo = or cluster =, or both"
+    if vault.copies > len(vault.peers):
+        yield (
+            f"vault.copies: is {vault.copies}, but there are {len(vault.peers)} peers; "
+            f"write at most {len(vault.peers)}, or add [[vault.peers]]"
+        )
     doors = Counter(door for peer in vault.peers for door in (peer.kubo, peer.cluster) if door)
     for door, times in doors.items():
         if times > 1:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -45,5 +46,10 @@ def _read(f: dataclasses.Field[Any], value: object, where: str, problems: list[s
     try:
         return f.metadata["read"](value)
     except ValueError as error:
-        problems.append(f"{where}: is {value!r}; {error}")
+        problems.append(f"{where}: is {_shown(value)}; {error}")
         return None
+
+
+def _shown(value: object) -> str:
+    """The value for a message, without the password that may have been written there by mistake."""
+    return re.sub(r"(?<=://)([^/@\s]*):[^/@\s]*@", r"\1:***@", repr(value))

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pendulum
 
@@ -27,6 +28,16 @@ def name(value: object) -> str:
     """An Airflow connection id: it has to fit into the name of an environment variable."""
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
         raise ValueError("write an Airflow connection id of letters, digits and _")
+    return value
+
+
+def server(value: object) -> str:
+    """An Airflow connection id, or a libpq URL without a password and a database."""
+    if not isinstance(value, str) or "://" not in value:
+        return name(value)
+    url = urlsplit(value)
+    if url.scheme not in ("postgresql", "postgres") or url.password or "password=" in url.query:
+        raise ValueError("write postgresql://user@host:port without a password: this file holds no secrets")
     return value
 
 

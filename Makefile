@@ -1,0 +1,54 @@
+# The words of daily work: `make help`.
+
+VENV ?= .venv
+BIN = $(VENV)/bin
+PYTHON ?= $(firstword $(foreach version,3.13 3.12 3.11,$(shell command -v python$(version))) python3)
+SIZE ?= 1GB
+
+.DEFAULT_GOAL := help
+.PHONY: help setup programs check test demo benchmark lock docs clean
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.complete ## install everything into .venv, exactly as locked
+
+$(VENV)/.complete: requirements.lock pyproject.toml
+	@echo "installing the locked packages into $(VENV) (about a minute) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "pgkeep needs Python 3.11 or newer"; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) || { echo "Next: install the venv module (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+	@awk '/^uv==/ {found = 1} found {print} found && !/\\$$/ {exit}' requirements.lock > $(VENV)/uv.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
+	@$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python requirements.lock
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@touch $@
+
+programs: setup ## build ipfs and ipfs-cluster, unless they are there (2 to 4 minutes, once)
+	@$(BIN)/python -m pgkeep.sandbox.binaries
+
+check: setup ## lint, format, types, architecture, unit tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/unit
+
+test: programs ## every test, on real servers, in a network of its own
+	$(BIN)/python -m pgkeep.sandbox.isolation -- $(BIN)/pytest
+
+demo: programs ## back a database up by Airflow, destroy it, bring it back (KEEP=1 leaves it running)
+	@# A browser could not reach into the namespace, so what is kept stays outside.
+	$(BIN)/python -m pgkeep.sandbox.$(if $(KEEP),demo --keep,isolation -- $(BIN)/python -m pgkeep.sandbox.demo)
+
+benchmark: programs ## speed and memory against the bare pipe (SIZE=1GB)
+	$(BIN)/python -m pgkeep.sandbox.isolation -- $(BIN)/python tests/benchmark/full.py --size $(SIZE)
+
+lock: ## resolve the dependencies anew into requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-header \
+		--no-annotate --no-emit-index-url --output-file requirements.lock pyproject.toml
+
+docs: setup ## write the generated tables of the documentation anew
+	$(BIN)/python docs/generate.py
+
+clean: ## remove what was installed and cached here
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,118 @@
+"""init, backup, list, check: keeping a database."""
+
+import argparse
+import json
+import os
+import socket
+import sys
+
+from pgkeep import backup, preflight, records, settings, wiring
+from pgkeep.cli.context import Commands, connections, loaded_settings, watch
+from pgkeep.cli.show import entry_line, entry_table
+from pgkeep.errors import ConfigError
+from pgkeep.model import Entry, Origin
+from pgkeep.ports import Vault
+
+
+def add_commands(commands: Commands) -> None:
+    """Adds this file's commands to the parser."""
+    command = commands.add_parser("init", help="prepare a database and begin its journal")
+    command.add_argument("name", metavar="NAME")
+    command.add_argument("--source", metavar="CONNECTION|URL", help="where it is; default: the server in [defaults]")
+    command.set_defaults(run=init)
+
+    command = commands.add_parser("backup", help="back a database up now")
+    command.add_argument("name", metavar="NAME")
+    command.add_argument("--full", action="store_true", required=True, help="everything it holds")
+    command.add_argument("--wait", metavar="SECONDS", type=float, default=600.0, help="for the copies (default: 600)")
+    command.set_defaults(run=make_backup)
+
+    command = commands.add_parser("list", help="show the backups of a database")
+    command.add_argument("name", metavar="NAME")
+    command.add_argument("--json", action="store_true", help="as JSON, with every CID")
+    command.add_argument("--journal", metavar="VERSION|CID", help="a version of the journal that you trust")
+    command.set_defaults(run=list_backups)
+
+    command = commands.add_parser("check", help="run every preflight and say what passed")
+    command.add_argument("name", metavar="NAME", nargs="?", help="default: every configured database")
+    command.set_defaults(run=check)
+
+
+def init(chosen: argparse.Namespace) -> None:
+    """`pgkeep init NAME`: safe to repeat."""
+    found = loaded_settings()
+    own = _source(chosen.source) if chosen.source else {}
+    known = chosen.name in found.databases
+    if known and own:
+        raise ConfigError(
+            f"{chosen.name} stands in pgkeep.toml already", next_step="change it there, or leave out --source"
+        )
+    database = found.database(chosen.name) if known else found.newcomer(chosen.name, own)
+    site = wiring.site_of(found, database, connections())
+    preflight.require_source(site)
+    head = site.journals.begin()
+    if not known:
+        settings.add_database(os.environ[settings.VARIABLE], chosen.name, own)
+    print(
+        f"{chosen.name}: its journal is at version {head.journal.sequence} with {len(head.journal.entries)} backups, "
+        f"held by {site.copies} peers. Next: pgkeep backup {chosen.name} --full"
+    )
+
+
+def _source(source: str) -> dict[str, str]:
+    """The settings that `--source` stands for: a server, and perhaps a database on it."""
+    if "://" in source:
+        server, _, dbname = source.partition("://")[2].partition("/")
+        own = {"connection": f"{source.partition('://')[0]}://{server}", "dbname": dbname}
+    else:
+        connection, _, dbname = source.partition("/")
+        own = {"connection": connection, "dbname": dbname}
+    return {key: value for key, value in own.items() if value}
+
+
+def make_backup(chosen: argparse.Namespace) -> None:
+    """`pgkeep backup NAME --full`: the very steps that Airflow's tasks take."""
+    site = wiring.site(loaded_settings(), chosen.name, connections())
+    origin = Origin(host=socket.gethostname(), by="command line")
+    stored = backup.capture(site.source, site.sealer, site.vault, site.journals, origin=origin, watch=watch())
+    sealed = backup.check(stored, site.sealer, site.vault)
+    replicated = backup.replicate(sealed, site.vault, copies=site.copies, patience=chosen.wait)
+    entry = backup.record(replicated, site.source, site.journals, site.vault)
+    backup.release(entry, site.source, site.journals)
+    print(entry_line(entry))
+
+
+def list_backups(chosen: argparse.Namespace) -> None:
+    """`pgkeep list NAME`."""
+    found = loaded_settings()
+    vault = wiring.open_vault(found, connections())
+    journals = wiring.journals(found, chosen.name, vault=vault, sealer=wiring.open_sealer(found))
+    journal = journals.head(accept=chosen.journal).journal
+    rows = [(entry, copies_now(entry, vault)) for entry in journal.entries]
+    if chosen.json:
+        described = [records.encode(entry) | {"copies_now": copies} for entry, copies in rows]
+        json.dump(
+            {"database": journal.database, "journal": journal.sequence, "entries": described}, sys.stdout, indent=1
+        )
+        print()
+    else:
+        print(entry_table(journal, rows))
+
+
+def copies_now(entry: Entry, vault: Vault) -> int:
+    """How many distinct peers hold every part at this moment, as the cluster says."""
+    holding = ({h.peer for h in vault.holders(part.cid) if h.holds} for part in entry.backup.parts)
+    return len(set.intersection(*holding))
+
+
+def check(chosen: argparse.Namespace) -> None:
+    """`pgkeep check [NAME]`: all findings, then an error if one of them is bad."""
+    found = loaded_settings()
+    names = [chosen.name] if chosen.name else sorted(found.databases)
+    findings = [*preflight.vault_and_keys(found, connections())]
+    for name in names:
+        findings += preflight.database(wiring.site(found, name, connections()))
+    for finding in findings:
+        print(finding)
+    preflight.require_all(findings)
+    print(f"all {len(findings)} checks passed")

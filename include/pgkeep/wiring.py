@@ -1,0 +1,129 @@
+"""From settings and connections to the adapters of one node: where names become things. No I/O here."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from pgkeep.adapters.ipfs import Endpoint, IpfsVault, PeerAddress
+from pgkeep.adapters.openpgp import OpenPgpSealer
+from pgkeep.adapters.postgres import PostgresSource, PostgresTarget, Server, server_from_url
+from pgkeep.errors import ConfigError
+from pgkeep.journal_store import JournalStore
+from pgkeep.settings import Connection, Connections, Database, Peer, Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """The adapters of one node for one database, wired."""
+
+    database: Database
+    copies: int
+    replication_seconds: float
+    vault: IpfsVault
+    sealer: OpenPgpSealer
+    source: PostgresSource
+    journals: JournalStore
+
+
+def site(settings: Settings, name: str, connections: Connections, *, environ: Mapping[str, str] = os.environ) -> Site:
+    """Everything that keeps the database configured under `name`. Raises ConfigError: unknown name or connection."""
+    return site_of(settings, settings.database(name), connections, environ=environ)
+
+
+def site_of(
+    settings: Settings, database: Database, connections: Connections, *, environ: Mapping[str, str] = os.environ
+) -> Site:
+    """As `site`, for a database that need not stand in the file yet."""
+    vault, sealer = open_vault(settings, connections), open_sealer(settings)
+    return Site(
+        database=database,
+        copies=settings.vault.copies,
+        replication_seconds=settings.vault.replication_hours * 3600,
+        vault=vault,
+        sealer=sealer,
+        source=PostgresSource(
+            server=server_named(database.connection, connections, environ=environ),
+            dbname=database.dbname,
+            ignored_tables=database.ignored_tables,
+        ),
+        journals=journals(settings, database.name, vault=vault, sealer=sealer),
+    )
+
+
+def journals(settings: Settings, name: str, *, vault: IpfsVault, sealer: OpenPgpSealer) -> JournalStore:
+    """The journal of any database in the vault, configured here or not."""
+    return JournalStore(database=name, vault=vault, sealer=sealer, copies=settings.vault.copies)
+
+
+def open_vault(settings: Settings, connections: Connections) -> IpfsVault:
+    """The private cluster, seen from this node."""
+    return IpfsVault([_peer(peer, connections) for peer in settings.vault.peers])
+
+
+def open_sealer(settings: Settings) -> OpenPgpSealer:
+    """Encryption and signature with the keys of the settings."""
+    keys = settings.keys
+    return OpenPgpSealer(
+        gnupghome=keys.gnupghome,
+        node=keys.node,
+        recipients=keys.recipients,
+        signers=keys.signers,
+        passphrase_file=keys.passphrase_file,
+    )
+
+
+def target(into: str, connections: Connections, *, environ: Mapping[str, str] = os.environ) -> PostgresTarget:
+    """Where a restore goes: a libpq URL with a database, or `CONNECTION/database`. Raises ConfigError."""
+    if "://" in into:
+        found, dbname = server_from_url(into, environ=environ)
+    else:
+        connection, _, dbname = into.partition("/")
+        found = server(connections(connection))
+    if not dbname:
+        raise ConfigError(
+            "the target names no database", next_step="end it with one: --into postgresql://user@host:5432/shop"
+        )
+    return PostgresTarget(server=found, dbname=dbname)
+
+
+def server_named(where: str, connections: Connections, *, environ: Mapping[str, str] = os.environ) -> Server:
+    """The server behind a connection id, or behind a URL whose password libpq finds elsewhere."""
+    return server_from_url(where, environ=environ)[0] if "://" in where else server(connections(where))
+
+
+def server(connection: Connection) -> Server:
+    """A PostgreSQL server; what is in the connection's extra goes to libpq (sslmode, sslrootcert, ...)."""
+    _require_type(connection, "postgres")
+    return Server(
+        host=connection.host or "localhost",
+        port=connection.port or 5432,
+        user=connection.login,
+        password=connection.password,
+        options={key: str(value) for key, value in connection.extra.items()},
+    )
+
+
+def _peer(peer: Peer, connections: Connections) -> PeerAddress:
+    return PeerAddress(
+        name=peer.cluster or peer.kubo or "",
+        kubo=endpoint(connections(peer.kubo), type="ipfs", port=5001) if peer.kubo else None,
+        cluster=endpoint(connections(peer.cluster), type="ipfs_cluster", port=9094) if peer.cluster else None,
+    )
+
+
+def endpoint(connection: Connection, *, type: str, port: int) -> Endpoint:  # noqa: A002 - Airflow's word
+    """An HTTP door; https where the connection's schema or host says so. Raises ConfigError: another type."""
+    _require_type(connection, type)
+    host = connection.host or "localhost"
+    scheme = urlsplit(host).scheme if "://" in host else connection.schema or "http"
+    url = f"{scheme}://{host.rpartition('://')[2].rstrip('/')}:{connection.port or port}"
+    return Endpoint(url=url, login=connection.login, password=connection.password)
+
+
+def _require_type(connection: Connection, type: str) -> None:  # noqa: A002 - Airflow's word
+    if connection.type not in (type, "generic", ""):
+        raise ConfigError(
+            f"connection {connection.id} is of type {connection.type}, not {type}",
+            next_step=f"correct the name in pgkeep.toml, or the connection's type ({type})",
+        )

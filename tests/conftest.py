@@ -1,0 +1,28 @@
+"""Real servers for the tests that need them: one sandbox for all, started at first use, stopped at the end.
+
+Where it cannot start, the tests fail: a missing service is never a reason to skip.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from pgkeep import sandbox as servers
+
+
+@pytest.fixture(scope="session")
+def sandbox_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A running sandbox of this session."""
+    home = tmp_path_factory.mktemp("sandbox")
+    servers.up(home, airflow=False, isolated=False, report=print)
+    yield home
+    servers.down(home, report=print)
+
+
+@pytest.fixture
+def sandbox(sandbox_home: Path) -> Mapping[str, str]:
+    """The environment of a running sandbox, whatever an earlier test has broken in it."""
+    servers.up(sandbox_home, airflow=False, isolated=False, report=print)
+    return {**os.environ, **servers.environment(sandbox_home)}
