@@ -79,7 +79,7 @@ def human_size(size: int) -> str:
 
 def human_time(seconds: float) -> str:
     """Seconds for people, two units at most: `0.4 s`, `41 s`, `3 min 20 s`, `2 d 4 h`."""
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{max(seconds, 0):.1f} s"
     rest, words = round(seconds), list[str]()
     for length, unit in TIMES:

@@ -4,9 +4,11 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 from pgkeep import sandbox
 from pgkeep.cli.context import Commands
+from pgkeep.progress import human_size
 
 
 def add_commands(commands: Commands) -> None:
@@ -52,6 +54,17 @@ def env(chosen: argparse.Namespace) -> None:
 def down(chosen: argparse.Namespace) -> None:
     """`pgkeep sandbox down`."""
     sandbox.down(chosen.home, report=_report)
+
+
+def sample(chosen: argparse.Namespace) -> None:
+    """`pgkeep sandbox sample NAME`."""
+    from pgkeep.sandbox.sample import create_sample, parse_size
+
+    environ = sandbox.environment(chosen.home)
+    conninfo = f"{environ['PGKEEP_SOURCE_URL']}?passfile={quote(environ['PGPASSFILE'])}"
+    size = parse_size(chosen.size)
+    made = create_sample(conninfo, dbname=chosen.name, size=size, seed=chosen.seed, report=_report)
+    print(f"{chosen.name}: {made.rows} rows, {human_size(made.bytes)} on disk")
 
 
 def _report(line: str) -> None:

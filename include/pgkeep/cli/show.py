@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from pgkeep.journal import Journal
 from pgkeep.model import Entry, Instant
-from pgkeep.progress import human_size
+from pgkeep.progress import human_size, human_time
 from pgkeep.restore import Restored
 
 
@@ -26,8 +26,8 @@ def restored_line(restored: Restored, label: str) -> str:
     return (
         f"{label}: restored from entry {entry.sequence} as of {moment(entry.backup.cut.time)}, and equal to its source "
         f"in {totals.rows} rows of {totals.tables} tables, {totals.sequences} sequences and {totals.large_objects} "
-        f"large objects (restored in {duration(restored.restore_seconds)}, "
-        f"compared in {duration(restored.verify_seconds)}){kept}"
+        f"large objects (restored in {human_time(restored.restore_seconds)}, "
+        f"compared in {human_time(restored.verify_seconds)}){kept}"
     )
 
 
@@ -67,14 +67,4 @@ def moment(instant: Instant) -> str:
 
 def age(instant: Instant) -> str:
     """How long ago."""
-    return duration((datetime.now(UTC) - datetime.fromisoformat(instant)).total_seconds())
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 100:
-        return f"{max(seconds, 0):.1f} s"
-    minutes = round(seconds / 60)
-    if minutes < 100:
-        return f"{minutes} min"
-    return f"{minutes // 60} h" if minutes < 60 * 48 else f"{minutes // 1440} days"
+    return human_time((datetime.now(UTC) - datetime.fromisoformat(instant)).total_seconds())
