@@ -5,19 +5,18 @@
 Each step takes the record that the step before returned. All may be killed at any point and run again.
 """
 
-import hashlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pgkeep import journal, records
 from pgkeep.errors import Corrupted, NotReplicated, PgkeepError, Unavailable
 from pgkeep.journal_store import JournalStore
+from pgkeep.meter import Meter, unwatched
 from pgkeep.model import (
     Backup,
     Copy,
-    Digest,
     Entry,
     Origin,
     Part,
@@ -33,11 +32,6 @@ from pgkeep.ports import Audience, Holder, Place, Sealer, Source, Vault, Watch
 log = logging.getLogger(__name__)
 
 AUDIENCES: Mapping[PartName, Audience] = {"dump": "backup", "globals": "backup", "inventory": "journal"}
-
-
-def unwatched(_name: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The Watch that tells nobody."""
-    return chunks
 
 
 def capture(
@@ -175,34 +169,6 @@ class _Parts:
                 self.vault.drop(part.cid)
             except PgkeepError as error:
                 log.warning("%s stays in the own peer until it is swept: %s", part.cid, error)
-
-
-class Meter:
-    """Counts and hashes a stream on its way through."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = chunks
-        self._hash = hashlib.sha256()
-        self.size = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        for chunk in self._chunks:
-            self._hash.update(chunk)
-            self.size += len(chunk)
-            yield chunk
-
-    @property
-    def digest(self) -> Digest:
-        return Digest(self._hash.hexdigest())
-
-    def drain(self) -> None:
-        """Reads the stream to its end, only to measure it."""
-        for _ in self:
-            pass
-
-    def matches(self, part: Part) -> bool:
-        """Whether what came through is the part's ciphertext, whole."""
-        return (self.size, self.digest) == (part.size, part.digest)
 
 
 def _check_part(part: Part, sealer: Sealer, vault: Vault) -> None:

@@ -160,7 +160,8 @@ class Vault(Protocol):
     def add(self, chunks: Iterable[bytes], *, name: str) -> Cid:
         """Streams an object into the own peer and pins it there under `name`.
 
-        What `chunks` raises comes out unchanged, and then nothing is pinned. Raises Unavailable.
+        `chunks` is closed in every case. What it raises comes out unchanged, and then nothing is pinned. Raises
+        Unavailable.
         """
 
     def own(self) -> Place:
@@ -185,7 +186,7 @@ class Vault(Protocol):
         """
 
     def holders(self, cid: Cid) -> Sequence[Holder]:
-        """What the cluster says of each peer, one line per distinct Kubo identity. Raises Unavailable."""
+        """What the cluster says of each peer that it counts, one line per distinct Kubo identity. Raises Unavailable."""
 
     def listing(self, prefix: str) -> Listing:
         """What is pinned under `prefix`: all cluster peers' pinsets and all reachable Kubos' pin names together.
@@ -194,4 +195,7 @@ class Vault(Protocol):
         """
 
     def drop(self, cid: Cid) -> None:
-        """Lets go of an object everywhere. Unknown objects are no error. Raises Unavailable."""
+        """Lets go of an object everywhere. Unknown objects are no error.
+
+        Raises Unavailable, also when only the own peer is silent: then it may still hold it; repeat it later.
+        """

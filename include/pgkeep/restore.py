@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pgkeep import records
-from pgkeep.backup import Meter, unwatched
 from pgkeep.errors import Corrupted, NotRestorable, Unavailable
 from pgkeep.inventory import Inventory, differences
-from pgkeep.model import Cid, Entry, Part, PartName
+from pgkeep.meter import Meter, unwatched
+from pgkeep.model import Entry, Part, PartName
 from pgkeep.ports import Place, Sealer, Target, Vault, Watch
 
 log = logging.getLogger(__name__)
@@ -127,12 +127,3 @@ def part_of(entry: Entry, name: PartName) -> Part:
     if part is None:
         raise NotRestorable(f"entry {entry.sequence} has no {name}", next_step="choose another entry: pgkeep list")
     return part
-
-
-def part_with(cid: Cid, entries: tuple[Entry, ...]) -> Part:
-    """The part with that CID. Raises NotRestorable: the journal names no such object, so nobody vouches for it."""
-    for entry in entries:
-        for part in entry.backup.parts:
-            if part.cid == cid:
-                return part
-    raise NotRestorable(f"no live entry names {cid}", next_step="pgkeep list --json shows the CIDs that there are")

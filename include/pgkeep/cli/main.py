@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ exit codes: 0 done · 1 a bug of pgkeep · 2 wrong usage · 3 a setting is wrong
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs `pgkeep ARGUMENTS` and returns its exit code."""
     chosen = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what cleans up after Ctrl-C does so then, too
     logging.basicConfig(level=_level(chosen), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
         chosen.run(chosen)
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output went away: nothing of ours may complain about it once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except Exception:  # noqa: BLE001 - the outermost edge: whatever comes here is a bug, and says so
+    except Exception:  # the outermost edge: whatever comes here is a bug, and says so
         traceback.print_exc()
         print("pgkeep: this is a bug of pgkeep; please report the lines above", file=sys.stderr)
         return 1

@@ -1,10 +1,11 @@
 """What an operator decides: `pgkeep.toml`, and the connections it names."""
 
 from pgkeep.settings.connections import Connection, Connections, from_environment
-from pgkeep.settings.file import add_database, load
+from pgkeep.settings.file import VARIABLE, add_database, load
 from pgkeep.settings.model import Database, Keys, Peer, Settings, Vault, parse
 
 __all__ = [
+    "VARIABLE",
     "Connection",
     "Connections",
     "Database",

@@ -1,0 +1,173 @@
+"""An IPFS Cluster peer's REST interface (ipfscluster.io/documentation/reference/api), as far as a vault needs it."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from pgkeep.errors import Unavailable
+from pgkeep.model import Cid, PeerId
+
+from .answers import lines, names_in, one_line, pick, text_in
+from .door import STALL_SECONDS, Door, Endpoint
+
+UNKNOWN = frozenset({404})
+"""The status for a CID that is not part of the pinset."""
+SETTLE_SECONDS = 15.0
+SETTLE_POLL = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One cluster peer. `kubo`: the daemon it commands, "" if that does not answer; `sees`: cluster ids it counts."""
+
+    id: str
+    name: str
+    version: str
+    kubo: PeerId
+    sees: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """A line of the pinset. `allocations`: ids of the cluster peers that are to hold it."""
+
+    cid: Cid
+    name: str
+    allocations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What one cluster peer says of one object; `allocated`: the pinset wants it there."""
+
+    member: str
+    name: str
+    kubo: PeerId
+    allocated: bool
+    status: str
+    error: str
+
+    @property
+    def pinned(self) -> bool:
+        """Wanted there, there, and in a Kubo that can be told from the others. A claim about pins, not about bytes."""
+        return self.allocated and self.status == "pinned" and bool(self.kubo)
+
+
+class Cluster:
+    """One cluster peer. `name`: what people know it by, for messages; `stall`: seconds without progress allowed.
+
+    A peer asks the others before it answers, and waits up to 15 s for one that says nothing: be more patient than that.
+    All methods raise Unavailable and ConfigError.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, name: str | None = None, stall: float = STALL_SECONDS) -> None:
+        self._door = Door(endpoint, kind="cluster REST", name=name, stall=stall)
+
+    def __str__(self) -> str:
+        return str(self._door)
+
+    def id(self) -> Member:
+        """This peer itself."""
+        with self._door.ask("GET", "/id") as response:
+            return _member(response.json())
+
+    def peers(self) -> Sequence[Member]:
+        """All peers that this one counts and that answered it, itself among them."""
+        with self._door.ask("GET", "/peers") as response:
+            return [_member(line) for line in lines(response.content) if not text_in(line, "error")]
+
+    def free_space(self) -> Mapping[str, int]:
+        """Bytes free by cluster id: only peers that said so lately, and only these are given new objects."""
+        with self._door.ask("GET", "/monitor/metrics/freespace") as response:
+            metrics = [metric for metric in response.json() or () if pick(metric, "valid", bool)]
+            return {pick(metric, "peer", str): pick(metric, "weight", int) for metric in metrics}
+
+    def pins(self) -> Sequence[Pin]:
+        """The whole pinset as this peer knows it. Empty is not evidence of an empty vault."""
+        with self._door.ask("GET", "/allocations", {"filter": "pin"}) as response:
+            return [_pin(line) for line in lines(response.content)]
+
+    def find(self, cid: Cid) -> Pin | None:
+        """The object's line of the pinset, or None."""
+        with self._door.ask("GET", f"/allocations/{quote(cid, safe='')}", expected=UNKNOWN) as response:
+            return None if response.status_code in UNKNOWN else _pin(response.json())
+
+    def pin(self, cid: Cid, *, name: str, copies: int, at: str) -> Pin:
+        """Asks for `copies` copies, one of them at the cluster peer `at`, and returns when the pinset shows it.
+
+        All parameters are said every time: a repeated request replaces name and options of the pin.
+        """
+        params = {
+            "replication-min": str(copies),
+            "replication-max": str(copies),
+            "name": name,
+            "user-allocations": at,
+        }
+        with self._door.ask("POST", f"/pins/{quote(cid, safe='')}", params) as response:
+            wanted = _pin(response.json())
+        self._settle(cid, lambda found: found is not None and _same(found, wanted))
+        return wanted
+
+    def claims(self, cid: Cid) -> Sequence[Claim]:
+        """What every peer says of an object. An object nobody knows has no copy that counts."""
+        # Not the answer's own allocations: while a change spreads they are those of whoever answered first.
+        pin = self.find(cid)
+        allocated = pin.allocations if pin else ()
+        with self._door.ask("GET", f"/pins/{quote(cid, safe='')}") as response:
+            said = pick(response.json(), "peer_map", dict)
+            return [_claim(member, one, allocated=member in allocated) for member, one in said.items()]
+
+    def unpin(self, cid: Cid) -> None:
+        """Takes an object out of the pinset. That it is not in it is no error."""
+        with self._door.ask("DELETE", f"/pins/{quote(cid, safe='')}", expected=UNKNOWN) as response:
+            if response.status_code in UNKNOWN:
+                return
+        self._settle(cid, lambda found: found is None)
+
+    def _settle(self, cid: Cid, arrived: Callable[[Pin | None], bool]) -> None:
+        """Waits until a change can be read. The peer collects changes for a moment before it writes them.
+
+        Till then its reply is a promise that a crash would break, and an unpin would not find what was just pinned.
+        """
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while not arrived(self.find(cid)):
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"{self} accepted a change of {cid} but does not show it after {SETTLE_SECONDS:.0f} s",
+                    next_step="see that daemon's log (crdt batching, disk); then run it again",
+                )
+            time.sleep(SETTLE_POLL)
+
+
+def _same(found: Pin, wanted: Pin) -> bool:
+    return found.name == wanted.name and set(found.allocations) == set(wanted.allocations)
+
+
+def _member(answer: object) -> Member:
+    return Member(
+        id=pick(answer, "id", str),
+        name=pick(answer, "peername", str),
+        version=pick(answer, "version", str),
+        kubo=PeerId(text_in(answer, "ipfs", "id")),
+        sees=frozenset(names_in(answer, "cluster_peers")),
+    )
+
+
+def _pin(answer: object) -> Pin:
+    return Pin(
+        cid=Cid(pick(answer, "cid", str)),
+        name=pick(answer, "name", str),
+        allocations=names_in(answer, "allocations"),
+    )
+
+
+def _claim(member: str, answer: object, *, allocated: bool) -> Claim:
+    return Claim(
+        member=member,
+        name=text_in(answer, "peername") or member,
+        kubo=PeerId(text_in(answer, "ipfs_peer_id")),
+        allocated=allocated,
+        status=pick(answer, "status", str),
+        error=one_line(text_in(answer, "error")),
+    )

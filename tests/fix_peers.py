@@ -1,0 +1,125 @@
+"""Three real peers of a private cluster that a test may break in any way: `start` makes them whole again."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pgkeep.adapters.ipfs import Cluster, Endpoint, IpfsVault, Kubo, PeerAddress
+from pgkeep.sandbox import binaries, peer_homes, peer_servers, ports, processes
+from pgkeep.sandbox.place import State, make_private_directory
+from pgkeep.sandbox.processes import Server
+
+Kind = Literal["kubo", "cluster"]
+STALL = 30.0
+
+
+@dataclass
+class Peers:
+    """Peers 1 to 3, named as the sandbox names them; 1 is the own one."""
+
+    home: Path
+    state: State
+    frozen: list[int] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Starts what does not run; returns when all can take a pin."""
+        for pid in self.frozen:
+            os.kill(pid, signal.SIGCONT)
+        self.frozen.clear()
+        peer_servers.start(self.home, self.state, peer_servers.configure(self.home, self.state))
+
+    def vault(self, *, stall: float = STALL) -> IpfsVault:
+        return IpfsVault([self.address(i) for i in (1, 2, 3)], stall=stall)
+
+    def address(self, index: int) -> PeerAddress:
+        return PeerAddress(name=f"peer-{index}", kubo=self.rpc(index), cluster=self.rest(index))
+
+    def rpc(self, index: int) -> Endpoint:
+        return Endpoint(url=f"http://127.0.0.1:{self.state.ports[f'rpc-{index}']}")
+
+    def rest(self, index: int, *, password: str | None = None) -> Endpoint:
+        return Endpoint(
+            url=f"http://127.0.0.1:{self.state.ports[f'rest-{index}']}",
+            login=peer_servers.REST_USER,
+            password=password or self.state.secrets["rest"],
+        )
+
+    def kubo(self, index: int) -> Kubo:
+        return Kubo(self.rpc(index), stall=STALL)
+
+    def cluster(self, index: int) -> Cluster:
+        return Cluster(self.rest(index), stall=STALL)
+
+    def kill(self, kind: Kind, index: int) -> None:
+        """SIGKILL, and wait until it is gone."""
+        found = processes.leader(self.home / "run", f"{kind}-{index}")
+        assert found is not None
+        os.kill(found.pid, signal.SIGKILL)
+        processes.stop(self.home / "run", self._server(kind, index))
+
+    def kill_peer(self, index: int) -> None:
+        self.kill("cluster", index)
+        self.kill("kubo", index)
+
+    def freeze(self, kind: Kind, index: int) -> None:
+        """It keeps its connections and says nothing any more, until `start`."""
+        found = processes.leader(self.home / "run", f"{kind}-{index}")
+        assert found is not None
+        self.frozen.append(found.pid)
+        os.kill(found.pid, signal.SIGSTOP)
+
+    def blocks(self, index: int) -> Path:
+        return peer_servers.homes(self.home)[index - 1].ipfs / "blocks"
+
+    @contextmanager
+    def disk_failing(self, index: int) -> Iterator[None]:
+        """Whatever Kubo wants to write into its block store fails meanwhile."""
+        blocks, aside = self.blocks(index), self.blocks(index).with_name("blocks.aside")
+        blocks.rename(aside)
+        try:
+            yield
+        finally:
+            aside.rename(blocks)
+
+    def stop(self) -> None:
+        for pid in self.frozen:
+            os.kill(pid, signal.SIGCONT)
+        for server in reversed(peer_servers.servers(self.home, self.state)):
+            processes.stop(self.home / "run", server)
+
+    def _server(self, kind: Kind, index: int) -> Server:
+        servers = peer_servers.servers(self.home, self.state)
+        return next(server for server in servers if server.name == f"{kind}-{index}")
+
+
+@contextmanager
+def running_peers(home: Path) -> Iterator[Peers]:
+    """Three peers with new identities in `home`; stopped at the end. Start them before each use."""
+    programs = binaries.provide(print)
+    chosen = ports.choose(peer_servers.port_names(), taken=())
+    state = State(ports=chosen, ipfs_programs=str(programs)).with_secrets("swarm", "cluster", "rest")
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda peer: peer_homes.initialise(peer, programs), peer_servers.homes(home)))
+    peers = Peers(home=home, state=state)
+    for server in peer_servers.servers(home, state):
+        make_private_directory(server.directory)
+    try:
+        yield peers
+    finally:
+        peers.stop()
+
+
+def eventually(holds: Callable[[], bool], *, seconds: float = 90.0) -> bool:
+    """Whether it becomes true in time: what a cluster agrees on needs a moment to get around."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True

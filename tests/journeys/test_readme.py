@@ -1,0 +1,58 @@
+"""The README's commands, run as they are printed there."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fix_node import Node
+
+ROOT = Path(__file__).parents[2]
+
+
+def commands(document: str, heading: str) -> list[str]:
+    """The commands of the first shell block below a heading."""
+    text = (ROOT / document).read_text(encoding="utf-8").split(f"\n## {heading}\n")[1]
+    block = re.search(r"```sh\n(.*?)```", text, re.DOTALL)
+    assert block is not None
+    return [line.split("  # ")[0].strip() for line in block[1].splitlines() if line.strip()]
+
+
+def run(node: Node, command: str) -> str:
+    """As in a shell with the sandbox's environment and pgkeep on PATH."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{node.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command],
+        env={**node.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_the_first_screen_is_true(node: Node) -> None:
+    """Back it up, lose it, get it back: in that order here, in the other order on the page."""
+    node.pgkeep("sandbox", "sample", "shop", "--home", str(node.home), "--size", "2MB")
+    before = node.measure("shop")
+    said = [run(node, command) for command in commands("README.md", "Back it up")]
+    assert "held by" in "".join(said)
+    node.psql("DROP DATABASE shop")
+    for command in commands("README.md", "Get it back"):
+        run(node, command)
+    assert node.measure("shop", server="SCRATCH") == before
+
+
+@pytest.mark.parametrize("heading", ["2. A database, and its first backup", "3. Lose it, and get it back"])
+def test_the_guide_names_commands_that_exist(heading: str) -> None:
+    assert all(line.startswith(("pgkeep ", "psql ")) for line in commands("docs/testing.md", heading))
+
+
+def test_the_guide_is_true(node: Node) -> None:
+    node.psql("DROP DATABASE IF EXISTS shop")
+    for heading in ("2. A database, and its first backup", "3. Lose it, and get it back"):
+        for command in commands("docs/testing.md", heading):
+            run(node, command.replace("pgkeep sandbox sample", f"pgkeep sandbox sample --home '{node.home}'"))
