@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pgkeep import journal, records
+from pgkeep.copies import is_damaged
 from pgkeep.errors import Corrupted, JournalMovedOn, NotReplicated, NotRestorable, PgkeepError, Unavailable
 from pgkeep.journal import Head, Journal
 from pgkeep.model import Cid, Entry, draft_name, journal_name, name_prefix, now, numbered
@@ -120,16 +121,21 @@ class JournalStore:
                 f"the journal of {self.database} has {len(heads)} different valid versions {sequence} ({cids})",
                 next_step=REFUSED.format(cid="CID"),
             )
-        if all(isinstance(error, Unavailable) for error in refused):
+        reasons = "; ".join(error.what for error in refused)
+        if self._is_far_away(refused, versions[sequence]):
             raise Unavailable(
                 f"version {sequence} of the journal of {self.database} ({cids}) is on no peer that answers",
                 next_step="bring more peers back; " + REFUSED.format(cid=sequence - 1),
             )
-        reasons = "; ".join(error.what for error in refused)
         raise Corrupted(
             f"version {sequence} of the journal of {self.database} is not valid: {reasons}",
             next_step=REFUSED.format(cid=sequence - 1),
         )
+
+    def _is_far_away(self, refused: list[PgkeepError], cids: frozenset[Cid]) -> bool:
+        """No peer that answers is said to have it; one that is, and does not give it, has lost it."""
+        unread = all(isinstance(error, Unavailable) for error in refused)
+        return unread and not any(is_damaged(cid, self.vault) for cid in cids)
 
     def _sift(self, sequence: int, cids: frozenset[Cid]) -> tuple[list[Head], list[PgkeepError]]:
         heads, refused = list[Head](), list[PgkeepError]()

@@ -186,7 +186,7 @@ class Vault(Protocol):
         """
 
     def holders(self, cid: Cid) -> Sequence[Holder]:
-        """What the cluster says of each peer that it counts, one line per distinct Kubo identity. Raises Unavailable."""
+        """What the cluster says of each peer it counts, one line per distinct Kubo identity. Raises Unavailable."""
 
     def listing(self, prefix: str) -> Listing:
         """What is pinned under `prefix`: all cluster peers' pinsets and all reachable Kubos' pin names together.

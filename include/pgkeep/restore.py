@@ -6,19 +6,17 @@ Reading goes the other way than writing: journal, then entry, then vault. Nothin
 has been read once and found to be exactly what the signed journal names.
 """
 
-import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pgkeep import records
-from pgkeep.errors import Corrupted, NotRestorable, Unavailable
+from pgkeep.copies import whole_copy
+from pgkeep.errors import Corrupted, NotRestorable
 from pgkeep.inventory import Inventory, differences
 from pgkeep.meter import Meter, unwatched
 from pgkeep.model import Entry, Part, PartName
-from pgkeep.ports import Place, Sealer, Target, Vault, Watch
-
-log = logging.getLogger(__name__)
+from pgkeep.ports import Sealer, Target, Vault, Watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,30 +82,6 @@ def plaintext(part: Part, sealer: Sealer, vault: Vault, *, watch: Watch = unwatc
             f"{part.name} ({part.cid}) changed at {place.name} while it was read",
             next_step="check that peer's disk, then run it again",
         )
-
-
-def whole_copy(part: Part, vault: Vault, *, watch: Watch = unwatched) -> Place:
-    """Where the part's ciphertext is exactly what the journal names: read to its end and hashed, not assumed."""
-    damaged, missing = list[str](), list[str]()
-    for place in vault.places():
-        read = Meter(watch(f"{part.name}: checking the copy at {place.name}", vault.read(part.cid, at=place)))
-        try:
-            read.drain()
-        except Unavailable as error:
-            missing.append(f"{place.name}: {error.what}")
-            continue
-        if read.matches(part):
-            return place
-        damaged.append(f"{place.name} gives {read.size} of {part.size} bytes, or other ones")
-        log.warning("%s of %s: %s", part.name, part.cid, damaged[-1])
-    if damaged:
-        raise Corrupted(
-            f"no whole copy of {part.name} ({part.cid}): {'; '.join(damaged + missing)}",
-            next_step="bring more peers back, or choose another entry: pgkeep list",
-        )
-    raise Unavailable(
-        f"{part.name} ({part.cid}) cannot be read: {'; '.join(missing)}", next_step="bring more peers back"
-    )
 
 
 def require_equal(entry: Entry, *, source: Inventory, restored: Inventory) -> None:

@@ -19,7 +19,7 @@ from pgkeep.sandbox.sample import create_sample
 def test_pg_dump_killed_midway_leaves_nothing_that_looks_like_a_backup(node: Node, big_shop: str) -> None:
     before = node.pins()
     backup = node.start("backup", big_shop, "--full")
-    victim = child_of(backup, "pg_dump")
+    victim = child_of(backup, "pg_dump", "--format=custom")
     victim.send_signal(signal.SIGKILL)
     _, said = backup.communicate(timeout=120)
     assert backup.returncode == 4, said
@@ -32,8 +32,8 @@ def test_pg_dump_killed_midway_leaves_nothing_that_looks_like_a_backup(node: Nod
 def test_gpg_killed_midway_leaves_nothing_that_looks_like_a_backup(node: Node, big_shop: str) -> None:
     before = node.pins()
     backup = node.start("backup", big_shop, "--full")
-    child_of(backup, "pg_dump")
-    child_of(backup, "gpg").send_signal(signal.SIGKILL)
+    child_of(backup, "pg_dump", "--format=custom")
+    child_of(backup, "gpg", "--encrypt").send_signal(signal.SIGKILL)
     _, said = backup.communicate(timeout=120)
     assert backup.returncode == 4, said
     assert "gpg" in said
@@ -44,7 +44,7 @@ def test_gpg_killed_midway_leaves_nothing_that_looks_like_a_backup(node: Node, b
 def test_the_own_peer_dies_during_the_dump(node: Node, big_shop: str) -> None:
     before = node.pins()
     backup = node.start("backup", big_shop, "--full")
-    child_of(backup, "pg_dump")
+    child_of(backup, "pg_dump", "--format=custom")
     node.kill("kubo-1")
     _, said = backup.communicate(timeout=180)
     assert backup.returncode == 4, said
@@ -271,12 +271,20 @@ def keys_of(node: Node) -> settings.Keys:
     return settings.load(node.environ["PGKEEP_CONFIG"]).keys
 
 
-def child_of(process: "subprocess.Popen[str]", name: str) -> psutil.Process:
-    """The running child with that name, as soon as there is one."""
+def child_of(process: "subprocess.Popen[str]", name: str, argument: str) -> psutil.Process:
+    """The running child with that name and argument, as soon as there is one."""
 
     def found() -> list[psutil.Process]:
         assert process.poll() is None, process.communicate()
-        return [child for child in psutil.Process(process.pid).children(recursive=True) if child.name() == name]
+        children = psutil.Process(process.pid).children(recursive=True)
+        return [child for child in children if is_it(child, name, argument)]
 
     wait_for(lambda: bool(found()))
     return found()[0]
+
+
+def is_it(child: psutil.Process, name: str, argument: str) -> bool:
+    try:
+        return child.name() == name and argument in child.cmdline()
+    except psutil.Error:  # it ended meanwhile
+        return False

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import pytest
 from pgkeep import backup, records, restore
-from pgkeep.backup import Meter
 from pgkeep.errors import PgkeepError
 from pgkeep.journal_store import JournalStore
+from pgkeep.meter import Meter
 from pgkeep.model import Cid, Entry, Origin, Replicated, Sealed, Stored
 from pgkeep.ports import Holder, Listing, Place
 from pgkeep.testing import MemorySealer, MemorySource, MemoryTarget, MemoryVault

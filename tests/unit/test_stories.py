@@ -239,6 +239,25 @@ def test_a_damaged_newest_version_is_refused_not_passed_over(world: World) -> No
     assert world.journals.head(accept="0").journal.sequence == 0, "only a person's word takes an older one"
 
 
+def test_a_newest_version_that_is_gone_where_it_should_be_is_damage_not_distance(world: World) -> None:
+    world.full()
+    for peer in world.vault.peers:
+        del peer.objects[world.journal_cid(1)]
+    with pytest.raises(Corrupted, match="version 1 of the journal of shop is not valid"):
+        world.journals.head()
+
+
+def test_a_newest_version_on_peers_that_are_down_is_distance(world: World) -> None:
+    world.full()
+    peers = world.vault.peers
+    cid = world.journal_cid(1)
+    world.vault.cluster[cid] = (world.vault.cluster[cid][0], (peers[1].id, peers[2].id))
+    del peers[0].objects[cid]
+    peers[1].up = peers[2].up = False
+    with pytest.raises(Unavailable, match="is on no peer that answers"):
+        world.journals.head()
+
+
 def test_a_version_damaged_on_one_peer_is_read_from_another(world: World) -> None:
     world.full()
     world.damage(world.journal_cid(1), peers=1)

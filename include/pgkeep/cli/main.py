@@ -23,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what cleans up after Ctrl-C does so then, too
     logging.basicConfig(level=_level(chosen), format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("gnupg").setLevel(logging.CRITICAL)  # what matters of it, our own errors say
     try:
         chosen.run(chosen)
     except PgkeepError as error:
