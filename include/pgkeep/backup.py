@@ -16,6 +16,7 @@ from pgkeep.journal_store import JournalStore
 from pgkeep.meter import Meter, unwatched
 from pgkeep.model import (
     Backup,
+    Cid,
     Copy,
     Entry,
     Origin,
@@ -82,8 +83,7 @@ def check(stored: Stored, sealer: Sealer, vault: Vault) -> Sealed:
 
 def replicate(sealed: Sealed, vault: Vault, *, copies: int, patience: float) -> Replicated:
     """Asks the cluster for the copies and waits up to `patience` seconds. Raises NotReplicated, Unavailable."""
-    for part in sealed.backup.parts:
-        vault.pin(part.cid, name=_name(sealed.backup, part), copies=copies)
+    ask(sealed, vault, copies=copies)
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -92,6 +92,17 @@ def replicate(sealed: Sealed, vault: Vault, *, copies: int, patience: float) -> 
             if time.monotonic() > deadline:
                 raise
         time.sleep(0.2)
+
+
+def ask(sealed: Sealed, vault: Vault, *, copies: int) -> None:
+    """Asks the cluster for `copies` copies of every part. Safe to repeat. Raises Unavailable."""
+    for part in sealed.backup.parts:
+        vault.pin(part.cid, name=_name(sealed.backup, part), copies=copies)
+
+
+def claims(sealed: Sealed, vault: Vault) -> int:
+    """How many distinct peers are said to hold every part. Reads no bytes, so it proves nothing. Raises Unavailable."""
+    return min(len(_claimed(part.cid, vault)) for part in sealed.backup.parts)
 
 
 def confirm(sealed: Sealed, vault: Vault, *, copies: int) -> Replicated:
@@ -196,16 +207,21 @@ def _refused(part: Part, why: str) -> Corrupted:
 
 def _copies(part: Part, vault: Vault, *, copies: int) -> tuple[Copy, ...]:
     """The distinct peers that have the part. A peer that can be asked counts only by giving its bytes back."""
-    said = {holder.peer: holder for holder in vault.holders(part.cid)}
-    claimed = [holder for holder in said.values() if holder.holds]
+    claimed = _claimed(part.cid, vault)
     if len(claimed) < copies:
-        raise _too_few(part, claimed=len(claimed), copies=copies, status={h.name: h.status for h in said.values()})
+        status = {holder.name: holder.status for holder in vault.holders(part.cid)}
+        raise _too_few(part, claimed=len(claimed), copies=copies, status=status)
     places = {place.peer: place for place in vault.places() if place.local}
     proofs = {holder.name: _proof(part, vault, places.get(holder.peer)) for holder in claimed}
     held = tuple(_copy(holder, proofs[holder.name]) for holder in claimed if proofs[holder.name] != "other bytes")
     if len(held) < copies:
         raise _too_few(part, claimed=len(held), copies=copies, status=proofs)
     return held
+
+
+def _claimed(cid: Cid, vault: Vault) -> list[Holder]:
+    """One holder for each distinct Kubo."""
+    return list({holder.peer: holder for holder in vault.holders(cid) if holder.holds}.values())
 
 
 def _copy(holder: Holder, proof: str) -> Copy:

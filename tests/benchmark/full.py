@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pgkeep import backup, restore, sandbox, settings, wiring
 from pgkeep.model import Origin
@@ -64,7 +65,8 @@ def _run(home: Path, size: str) -> None:
 
 
 def _measure(environ: Mapping[str, str], name: str, size: int) -> dict[str, Any]:
-    sample.create(environ["PGKEEP_SOURCE_URL"], dbname=name, size=size, seed=1, passfile=environ["PGPASSFILE"])
+    source = f"{environ['PGKEEP_SOURCE_URL']}?passfile={quote(environ['PGPASSFILE'])}"
+    sample.create_sample(source, dbname=name, size=size, seed=1, report=print)
     subprocess.run([_program("pgkeep"), "init", name], env=environ, check=True)
     rounds = [_round(environ, name) for _ in range(ROUNDS)]
     best = {step: min((r[step] for r in rounds), key=lambda run: float(run["seconds"])) for step in rounds[0]}

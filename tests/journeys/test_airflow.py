@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import pytest
 import requests
+
 from fix_node import Node, wait_for
 from pgkeep import sandbox as servers
 from pgkeep.sandbox.airflow_client import Airflow
@@ -40,9 +41,9 @@ def new_database(operator: Node, *, size: int) -> str:
     return name
 
 
-def test_a_triggered_run_is_a_backup_that_comes_back(operator: Node) -> None:
+def test_a_new_database_is_backed_up_at_once_and_comes_back(operator: Node) -> None:
     name, airflow = new_database(operator, size=2_000_000), Airflow(operator.environ)
-    run = airflow.trigger(f"pgkeep_{name}_full", patience=PATIENCE)
+    run = airflow.first_run(f"pgkeep_{name}_full", patience=PATIENCE)
     states = {task: state for task, state, _ in airflow.follow(run, patience=PATIENCE)}
     assert states == dict.fromkeys(("dump_database", "check_encryption", "replicate", "record", "release"), "success")
     (entry,) = operator.entries(name)
@@ -58,7 +59,7 @@ def test_a_triggered_run_is_a_backup_that_comes_back(operator: Node) -> None:
 def test_a_missing_peer_is_waited_for_without_a_worker_and_without_a_new_dump(operator: Node) -> None:
     name, airflow = new_database(operator, size=2_000_000), Airflow(operator.environ)
     operator.kill("cluster-3")
-    run = airflow.trigger(f"pgkeep_{name}_full", patience=PATIENCE)
+    run = airflow.first_run(f"pgkeep_{name}_full", patience=PATIENCE)
     wait_for(lambda: state_of(airflow, run, "replicate") == "deferred", patience=PATIENCE)
     servers.up(operator.home, airflow=True, isolated=False, report=print)
     assert dict(finished(airflow, run))["record"] == "success"
@@ -68,7 +69,7 @@ def test_a_missing_peer_is_waited_for_without_a_worker_and_without_a_new_dump(op
 
 def test_a_task_killed_inside_its_dump_is_run_again(operator: Node) -> None:
     name, airflow = new_database(operator, size=150_000_000), Airflow(operator.environ)
-    run = airflow.trigger(f"pgkeep_{name}_full", patience=PATIENCE)
+    run = airflow.first_run(f"pgkeep_{name}_full", patience=PATIENCE)
     wait_for(lambda: dumping(name) is not None, patience=PATIENCE)
     task = dumping(name)
     assert task is not None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from fix_node import Node, pgkeep_program, wait_for
 from pgkeep import settings
 from pgkeep.sandbox import peer_servers

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+
 from fix_node import Node
 from pgkeep import sandbox as servers
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from fix_node import Node
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,9 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from fix_node import Node
 from packaging.requirements import Requirement
+
+from fix_node import Node
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from pgkeep.sandbox import airflow_servers, binaries, compose, compose_health, peers
 from pgkeep.sandbox.place import State
 from pgkeep.settings import from_environment, parse

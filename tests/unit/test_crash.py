@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import pytest
+
 from pgkeep import backup, records, restore
 from pgkeep.errors import PgkeepError
 from pgkeep.journal_store import JournalStore

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from pgkeep.inventory import Inventory, LargeObjects, SequenceState, Table, differences
 from pgkeep.testing import sample_inventory
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+
 from pgkeep.adapters.ipfs import Cluster, Endpoint, IpfsVault, Kubo, PeerAddress
 from pgkeep.errors import ConfigError, PgkeepError, Unavailable
 from pgkeep.model import Cid

@@ -5,6 +5,7 @@ from email import message_from_bytes
 from email.message import Message
 
 import pytest
+
 from pgkeep.adapters.ipfs.upload import GATHER, Interrupted, Upload
 
 

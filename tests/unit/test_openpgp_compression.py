@@ -6,6 +6,7 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+
 from pgkeep.adapters.openpgp.compression import Decompression, compressed
 from pgkeep.errors import Corrupted
 

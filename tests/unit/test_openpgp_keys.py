@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+
 from pgkeep.adapters.openpgp.keys import KeyProblem, Keyring, ageing, exposed, faults, keyring
 from pgkeep.model import KeyFingerprint
 

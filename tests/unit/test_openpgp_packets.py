@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from pgkeep.adapters.openpgp.packets import AED, MARKER, PADDING, SED, SEIPD, SKESK, Framing, Message
 from pgkeep.errors import Corrupted
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from pgkeep.adapters.postgres import Server, server_from_url
 from pgkeep.adapters.postgres.creation import LONGEST_NAME, shortened
 from pgkeep.adapters.postgres.loading import REFUSED_LINE, without_refused_line
@@ -198,7 +199,7 @@ def test_all_that_a_program_writes_is_read(script: Script) -> None:
 
 def test_a_program_that_fails_after_writing_all_has_failed(script: Script) -> None:
     command = script(
-        "print('everything', flush=True); print('oh', os.environ['PGPASSWORD'], file=sys.stderr); sys.exit(3)"
+        "os.write(1, b'everything\\n'); print('oh', os.environ['PGPASSWORD'], file=sys.stderr); sys.exit(3)"
     )
     chunks = read(command)
     assert next(chunks) == b"everything\n"

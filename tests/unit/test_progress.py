@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 
 import pytest
+
 from pgkeep.progress import human_size, human_time, log_lines, terminal
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from pgkeep import records
 from pgkeep.errors import Corrupted
 from pgkeep.inventory import Inventory

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from pgkeep.errors import ConfigError
 from pgkeep.sandbox import peer_homes
 from pgkeep.sandbox.peers import Json, Peer, cluster_config, kubo_config, loopback, swarm_key

@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+
 from pgkeep import sandbox
 from pgkeep.errors import ConfigError, Unavailable
 from pgkeep.sandbox import binaries, go_build, ports, postgres_programs, sample, sample_rows

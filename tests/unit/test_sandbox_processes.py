@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from pgkeep.errors import ConfigError, Unavailable
 from pgkeep.sandbox import processes
 from pgkeep.sandbox.processes import Server, ServerStatus

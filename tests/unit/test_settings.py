@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from pgkeep import settings
 from pgkeep.errors import ConfigError
 

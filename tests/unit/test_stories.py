@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+
 from pgkeep import backup, journal, records, restore
 from pgkeep.errors import ConfigError, Corrupted, NotReplicated, NotRestorable, Unavailable
 from pgkeep.journal_store import KEPT_VERSIONS, JournalStore
@@ -152,6 +153,14 @@ def test_a_copy_with_other_bytes_does_not_count(world: World) -> None:
         backup.replicate(sealed, world.vault, copies=3, patience=0.0)
     assert (caught.value.have, caught.value.want) == (2, 3)
     assert caught.value.holders["bob"] == "other bytes"
+
+
+def test_claims_count_for_the_part_with_the_fewest(world: World) -> None:
+    sealed = world.seal()
+    backup.ask(sealed, world.vault, copies=3)
+    assert backup.claims(sealed, world.vault) == 3
+    world.vault.pin(sealed.backup.parts[1].cid, name="x", copies=2)
+    assert backup.claims(sealed, world.vault) == 2
 
 
 def test_recording_twice_gives_one_entry(world: World) -> None:

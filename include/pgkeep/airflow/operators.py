@@ -1,0 +1,165 @@
+"""The steps of a backup as Airflow operators: each decodes the record of the step before, opens the site, calls the
+one function of the story, and hands the next record on as JSON. What a step means is written in `pgkeep.backup`.
+"""
+
+import logging
+import socket
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.sdk import BaseOperator
+
+from pgkeep import backup, records
+from pgkeep.airflow import assets, sentences
+from pgkeep.airflow.hooks import SiteHook, Sites
+from pgkeep.airflow.outcomes import airflow_outcome, permanent
+from pgkeep.airflow.triggers import ReplicationTrigger
+from pgkeep.errors import NotReplicated, PgkeepError, Unavailable
+from pgkeep.model import Entry, Origin, Replicated, Sealed, Stored
+from pgkeep.progress import log_lines
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from pgkeep.wiring import Site
+
+log = logging.getLogger(__name__)
+
+Record = dict[str, Any]
+"""An encoded record, as it travels between tasks."""
+
+
+class BackupStep(BaseOperator):
+    """A step for one configured database. `sites` opens it (the hook's way, unless a test has another).
+
+    The name is no template: a database may well be called `{{ shop }}`.
+    """
+
+    ui_color = "#e8f0fe"
+
+    def __init__(self, *, database: str, sites: Sites | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.database = database
+        self._sites = sites
+
+    def site(self) -> "Site":
+        """The adapters of this node for the database. Raises ConfigError."""
+        return (self._sites or SiteHook().site)(self.database)
+
+
+class DumpDatabaseOperator(BackupStep):
+    """Dumps, compresses, encrypts, and stores in this node's own peer, in one stream. Hands on `Stored`."""
+
+    def execute(self, context: "Context") -> Record:
+        with airflow_outcome():
+            site, watch = self.site(), log_lines(log)
+            stored = backup.capture(
+                site.source, site.sealer, site.vault, site.journals, origin=origin(context), watch=watch
+            )
+            log.info(sentences.stored(stored))
+            return records.encode(stored)
+
+
+class CheckEncryptionOperator(BackupStep):
+    """Reads the backup back, and lets nothing leave that is not encrypted for exactly the right keys. -> `Sealed`."""
+
+    template_fields = ("stored",)
+
+    def __init__(self, *, stored: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.stored = stored
+
+    def execute(self, context: "Context") -> Record:
+        with airflow_outcome():
+            site, stored = self.site(), records.decode(Stored, self.stored)
+            sealed = backup.check(stored, site.sealer, site.vault)
+            log.info(sentences.sealed(sealed))
+            return records.encode(sealed)
+
+
+class ReplicateOperator(BackupStep):
+    """Waits for the copies, without a worker slot, until the vault's `replication_hours` are over. -> `Replicated`.
+
+    `patience`: seconds in the worker before it makes room; `pause`: seconds before the triggerer's first look. Peers
+    that are down or silent meanwhile are waited for. Cleared after that, it goes on; nothing is dumped again.
+    """
+
+    template_fields = ("sealed",)
+
+    def __init__(self, *, sealed: Any, patience: float = 10.0, pause: float = 15.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.sealed = sealed
+        self.patience = patience
+        self.pause = pause
+
+    def execute(self, context: "Context") -> Record:
+        with airflow_outcome():
+            site = self.site()
+            return self._replicate(site, deadline=time.time() + site.replication_seconds, pause=self.pause)
+
+    def go_on(self, context: "Context", event: dict[str, Any]) -> Record:
+        """Called when the trigger has fired. Raises AirflowFailException when the deadline is over."""
+        with airflow_outcome():
+            if event["refused"]:
+                log.warning("The triggerer could not look, so this worker does: %s", event["refused"])
+            return self._replicate(self.site(), deadline=event["deadline"], pause=event["pause"])
+
+    def _replicate(self, site: "Site", *, deadline: float, pause: float) -> Record:
+        sealed = records.decode(Sealed, self.sealed)
+        try:
+            replicated = backup.replicate(sealed, site.vault, copies=site.copies, patience=self.patience)
+        except (NotReplicated, Unavailable) as error:
+            self._wait(error, copies=site.copies, deadline=deadline, pause=pause)
+        log.info(sentences.replicated(replicated))
+        return records.encode(replicated)
+
+    def _wait(self, error: PgkeepError, *, copies: int, deadline: float, pause: float) -> NoReturn:
+        left = deadline - time.time()
+        if left <= 0:
+            raise permanent(error) from error
+        log.info("%s Waiting for it without a worker, up to %s.", error, timedelta(seconds=round(left)))
+        trigger = ReplicationTrigger(sealed=self.sealed, copies=copies, deadline=deadline, pause=pause)
+        # The trigger ends by itself; Airflow's own limit is for the day when no triggerer runs.
+        self.defer(trigger=trigger, method_name="go_on", timeout=timedelta(seconds=left + 900))
+
+
+class RecordOperator(BackupStep):
+    """Writes the entry into the journal, which makes it a backup; twice is once. Hands on `Entry`."""
+
+    template_fields = ("replicated",)
+
+    def __init__(self, *, replicated: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.replicated = replicated
+
+    def execute(self, context: "Context") -> Record:
+        with airflow_outcome():
+            site, replicated = self.site(), records.decode(Replicated, self.replicated)
+            entry = backup.record(replicated, site.source, site.journals, site.vault)
+            log.info(sentences.recorded(entry))
+            return records.encode(entry)
+
+
+class ReleaseOperator(BackupStep):
+    """Lets the source forget what the entry covers, and tells Airflow of the new backup through its outlets."""
+
+    template_fields = ("entry",)
+
+    def __init__(self, *, entry: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.entry = entry
+
+    def execute(self, context: "Context") -> None:
+        with airflow_outcome():
+            site, entry = self.site(), records.decode(Entry, self.entry)
+            backup.release(entry, site.source, site.journals)
+            log.info(sentences.released(entry))
+        for asset in self.outlets:
+            context["outlet_events"][asset].extra.update(assets.summary(entry))
+
+
+def origin(context: "Context") -> Origin:
+    """Who makes this backup: this host, and the try of the task."""
+    ti = context["ti"]
+    return Origin(host=socket.gethostname(), by=f"airflow:{ti.dag_id}/{ti.run_id}/{ti.try_number}")

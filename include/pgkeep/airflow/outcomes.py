@@ -1,0 +1,34 @@
+"""How pgkeep's errors become outcomes of an Airflow task: the one place that decides what is tried again.
+
+transient (Unavailable, JournalMovedOn, NotReplicated)      raised as they are: Airflow tries again
+permanent (ConfigError, Corrupted, NotRestorable)           AirflowFailException: the task fails now
+anything else                                               a bug of ours: raised as it is
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from pgkeep.errors import PgkeepError
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def airflow_outcome() -> Iterator[None]:
+    """Runs a step. What went wrong, and what to do next, is in the log before any traceback."""
+    try:
+        yield
+    except PgkeepError as error:
+        if not error.transient:
+            raise permanent(error) from error
+        log.warning("%s (%s: tried again as long as this task has retries)", error, type(error).__name__)
+        raise
+
+
+def permanent(error: PgkeepError) -> AirflowFailException:
+    """What to raise for an error that no further try will mend; it is logged here, for the person who has to act."""
+    log.error("%s (%s: not tried again)", error, type(error).__name__)
+    return AirflowFailException(str(error))

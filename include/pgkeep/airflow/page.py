@@ -1,0 +1,141 @@
+"""The page "Backups": what the journals of all configured databases say, read-only.
+
+The journals are read from the peers at each request, all at once, and what does not answer in time is said so.
+"""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import jinja2
+from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
+from airflow.api_fastapi.core_api.security import requires_access_view
+from fastapi import Depends, FastAPI
+from fastapi.responses import HTMLResponse
+
+from pgkeep.airflow.hooks import SiteHook
+from pgkeep.airflow.sentences import moment
+from pgkeep.errors import PgkeepError, Unavailable
+from pgkeep.journal import Journal
+from pgkeep.journal_store import JournalStore
+from pgkeep.model import Entry
+from pgkeep.progress import human_size, human_time
+
+ANSWER_SECONDS = 20.0
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'",
+    "X-Content-Type-Options": "nosniff",
+}
+
+Journals = Callable[[], Mapping[str, JournalStore]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One entry, in words."""
+
+    number: int
+    kind: str
+    time: str
+    age: str
+    tables: str
+    rows: str
+    size: str
+    copies: str
+    holders: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """One database: its entries, newest first, or why they cannot be shown."""
+
+    name: str
+    lines: tuple[Line, ...] = ()
+    error: PgkeepError | None = None
+
+
+def create_app(journals: Journals | None = None, *, seconds: float = ANSWER_SECONDS) -> FastAPI:
+    """The page's application. Airflow only mounts it: that a visitor may see plugins is asked for here.
+
+    `seconds`: how long a journal may take to answer.
+    """
+    app = FastAPI(
+        dependencies=[Depends(requires_access_view(AccessView.PLUGINS))],
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    reader = JournalReader(seconds)
+
+    @app.get("/", response_class=HTMLResponse)
+    def backups() -> HTMLResponse:
+        try:
+            sections, error = reader.sections((journals or SiteHook().journals)()), None
+        except PgkeepError as problem:
+            sections, error = [], problem
+        return HTMLResponse(html(sections, error=error), headers=HEADERS)
+
+    return app
+
+
+class JournalReader:
+    """Reads journals side by side, each at most once at a time, however often the page is asked for."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="pgkeep-journal")
+        self._running: dict[str, Future[Journal]] = {}
+
+    def sections(self, journals: Mapping[str, JournalStore]) -> list[Section]:
+        """One section per database, in the order of their names."""
+        asked = {name: self._ask(name, journals[name]) for name in sorted(journals)}
+        wait(asked.values(), timeout=self._seconds)
+        return [self._section(name, future) for name, future in asked.items()]
+
+    def _ask(self, name: str, store: JournalStore) -> Future[Journal]:
+        running = self._running.get(name)
+        if running is None or running.done():
+            running = self._running[name] = self._pool.submit(lambda: store.head().journal)
+        return running
+
+    def _section(self, name: str, future: Future[Journal]) -> Section:
+        try:
+            return Section(name=name, lines=tuple(map(line, reversed(future.result(timeout=0).entries))))
+        except TimeoutError:
+            slow = Unavailable(
+                f"the peers did not give the journal of {name} within {human_time(self._seconds)}",
+                next_step="look again in a minute; if it stays so: pgkeep check",
+            )
+            return Section(name=name, error=slow)
+        except PgkeepError as error:
+            return Section(name=name, error=error)
+
+
+def line(entry: Entry) -> Line:
+    """An entry in words; copies are those that were confirmed when it was recorded."""
+    backup = entry.backup
+    held = [{copy.name for copy in copies} for copies in entry.holders.values()]
+    everywhere = set.intersection(*held) if held else set[str]()
+    return Line(
+        number=entry.sequence,
+        kind=backup.kind,
+        time=moment(backup.cut.time),
+        age=human_time((datetime.now(UTC) - datetime.fromisoformat(backup.cut.time)).total_seconds()),
+        tables=f"{backup.totals.tables:,}",
+        rows=f"{backup.totals.rows:,}",
+        size=human_size(backup.size),
+        copies=f"{min(map(len, held), default=0)} of {entry.copies}",
+        holders=", ".join(sorted(everywhere)),
+        by=f"{backup.origin.by} on {backup.origin.host}",
+    )
+
+
+def html(sections: list[Section], *, error: PgkeepError | None = None) -> str:
+    """The whole page; jinja escapes all that comes from outside."""
+    text = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    return environment.from_string(text).render(sections=sections, error=error)

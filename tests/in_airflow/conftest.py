@@ -1,0 +1,55 @@
+"""What the tests of this room share. Their Airflow has a home of its own."""
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from in_airflow.home import NOBODY, SITE, directory
+from in_airflow.world import World
+
+# Airflow's own, none of them about what is tested here.
+FOREIGN_WARNINGS = (
+    "Using `httpx` with `starlette.testclient` is deprecated",
+    "GitWildMatchPattern .* is deprecated",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for message in FOREIGN_WARNINGS:
+        config.addinivalue_line("filterwarnings", f"ignore:{message}")
+        warnings.filterwarnings("ignore", message=message)  # for what is imported while tests are collected
+
+
+def pytest_unconfigure() -> None:
+    directory.cleanup()
+
+
+@pytest.fixture(scope="session")
+def airflow_database() -> None:
+    """Airflow's own tables."""
+    from airflow.utils import db
+
+    db.initdb()
+
+
+@pytest.fixture
+def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Writes a `pgkeep.toml` with these databases, and the connections it names, where nobody listens."""
+
+    def write(*databases: str) -> Path:
+        path = tmp_path / "pgkeep.toml"
+        lines = [SITE, *(f"[databases.{json.dumps(name)}]" for name in databases)]
+        path.write_text("\n".join(lines), encoding="utf-8")
+        for name, value in {"PGKEEP_CONFIG": str(path), **NOBODY}.items():
+            monkeypatch.setenv(name, value)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def world() -> World:
+    return World()

@@ -1,0 +1,134 @@
+"""The DAG files as Airflow reads them: what they declare, and that reading them is quick, quiet and never silent."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG, CronDataIntervalTimetable
+
+from in_airflow.home import ROOT
+from pgkeep.airflow.assets import full_backups
+
+Configure = Callable[..., Path]
+NAMES = ("shop", 'we"ird Name', "Ünïcode 数据", "a" * 63, "{{ shop }}", "a/b")
+# Run in a process of its own: what a parse imports and asks for must not depend on what ran before it.
+PARSE = """
+import sys, time
+from airflow.dag_processing.dagbag import DagBag
+asked = []
+sys.addaudithook(lambda event, args: asked.append(event) if event in
+    ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "sqlite3.connect") else None)
+started = time.monotonic()
+bag = DagBag(sys.argv[1])
+heavy = [name for name in ("psycopg", "requests", "gnupg", "pgkeep.adapters", "pgkeep.wiring") if name in sys.modules]
+import json
+print(json.dumps({"dags": len(bag.dags), "asked": asked, "heavy": heavy, "seconds": time.monotonic() - started}))
+"""
+
+
+@pytest.fixture
+def dags(configure: Configure) -> dict[str, DAG]:
+    configure(*NAMES)
+    bag = DagBag(str(ROOT / "dags"))
+    assert not bag.import_errors
+    return bag.dags
+
+
+def test_one_dag_for_each_database(dags: dict[str, DAG]) -> None:
+    assert len(dags) == len(NAMES)
+    assert "pgkeep_shop_full" in dags
+    assert {getattr(task, "database", None) for dag in dags.values() for task in dag.tasks} == set(NAMES)
+
+
+def test_each_dag_tells_the_story_in_order(dags: dict[str, DAG]) -> None:
+    for dag in dags.values():
+        assert {step: dag.get_task(step).downstream_task_ids for step in dag.task_ids} == {
+            "dump_database": {"check_encryption"},
+            "check_encryption": {"replicate"},
+            "replicate": {"record"},
+            "record": {"release"},
+            "release": set(),
+        }
+
+
+def test_each_dag_is_ready_for_bad_days(dags: dict[str, DAG]) -> None:
+    for dag in dags.values():
+        assert dag.tags >= {"pgkeep", "backup"}
+        assert dag.on_failure_callback
+        assert (dag.catchup, dag.max_active_runs) == (False, 1)
+        assert dag.doc_md
+        assert dag.start_date
+        for task in dag.tasks:
+            assert task.owner == "pgkeep"
+            assert task.retries is not None
+            assert task.retries >= 2
+            assert task.retry_exponential_backoff
+            assert task.max_retry_delay
+
+
+def test_each_dag_has_an_asset_of_its_own(dags: dict[str, DAG]) -> None:
+    outlets = [tuple(dag.get_task("release").outlets) for dag in dags.values()]
+    assert sorted(outlets, key=str) == sorted([(full_backups(name),) for name in NAMES], key=str)
+    assert len({(asset.name, asset.uri) for (asset,) in outlets}) == len(NAMES)
+    assert full_backups("shop").name == "pgkeep/shop/full"
+    assert full_backups("Shop").uri != full_backups("shop").uri
+
+
+def test_schedule_and_timezone_are_the_database_s_own(configure: Configure) -> None:
+    path = configure("shop")
+    own = 'full_schedule = "30 4 * * 7"\ntimezone = "Europe/Brussels"\n'
+    path.write_text(path.read_text(encoding="utf-8") + "\n" + own, encoding="utf-8")
+    dag = DagBag(str(ROOT / "dags")).dags["pgkeep_shop_full"]
+    assert dag.timetable == CronDataIntervalTimetable("30 4 * * 7", timezone="Europe/Brussels")
+
+
+@pytest.mark.parametrize("content", ["not toml", "[vault]\ncopies = 0\n", None])
+def test_a_broken_file_is_an_import_error(configure: Configure, content: str | None) -> None:
+    path = configure("shop")
+    if content is None:
+        path.unlink()
+    else:
+        path.write_text(content, encoding="utf-8")
+    bag = DagBag(str(ROOT / "dags"))
+    assert not bag.dags
+    (error,) = bag.import_errors.values()
+    assert "ConfigError" in error
+    assert "Next:" in error
+
+
+def test_a_forgotten_variable_is_an_import_error_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PGKEEP_CONFIG", raising=False)
+    (error,) = DagBag(str(ROOT / "dags")).import_errors.values()
+    assert "PGKEEP_CONFIG is not set" in error
+
+
+def test_no_database_yet_is_no_error(configure: Configure) -> None:
+    configure()
+    bag = DagBag(str(ROOT / "dags"))
+    assert not bag.dags
+    assert not bag.import_errors
+
+
+def test_a_parse_asks_nobody_and_loads_no_driver(configure: Configure) -> None:
+    configure(*NAMES)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PARSE, str(ROOT / "dags")],
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["dags"] == len(NAMES)
+    assert found["asked"] == []
+    assert found["heavy"] == []
+
+
+def test_the_plugins_folder_holds_one_thin_file() -> None:
+    assert [path.name for path in (ROOT / "plugins").rglob("*.py")] == ["pgkeep_plugin.py"]

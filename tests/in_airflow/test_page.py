@@ -1,0 +1,152 @@
+"""The page "Backups" in Airflow's own api-server: who may see it, what it shows, and what it never does."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+from airflow import plugins_manager
+from airflow.api_fastapi.app import create_app as airflow_app
+from airflow.api_fastapi.app import purge_cached_app
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from starlette.routing import Mount
+
+from in_airflow.home import PASSWORDS
+from in_airflow.world import World
+from pgkeep import backup
+from pgkeep.airflow.page import create_app
+from pgkeep.journal_store import JournalStore
+from pgkeep.model import Entry, Origin
+
+Configure = Callable[..., Path]
+SCRIPT = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def server(airflow_database: None) -> Iterator[FastAPI]:
+    """Airflow's api-server with all plugins, in this process."""
+    yield airflow_app()
+    purge_cached_app()
+
+
+def client(server: FastAPI, user: str | None = None) -> TestClient:
+    visitor = TestClient(server, base_url="http://localhost", follow_redirects=False)
+    if user:
+        login = {"username": user, "password": PASSWORDS[user]}
+        token = visitor.post("/auth/token", json=login).json()["access_token"]
+        visitor.headers["Authorization"] = f"Bearer {token}"
+    return visitor
+
+
+def full(world: World) -> Entry:
+    origin = Origin(host="node-1", by=f"airflow:{SCRIPT}")
+    stored = backup.capture(world.source, world.sealer, world.vault, world.journals, origin=origin)
+    sealed = backup.check(stored, world.sealer, world.vault)
+    replicated = backup.replicate(sealed, world.vault, copies=3, patience=0.0)
+    return backup.record(replicated, world.source, world.journals, world.vault)
+
+
+def shown(server: FastAPI, journals: Mapping[str, JournalStore], *, seconds: float = 20.0) -> str:
+    """The page over these journals, mounted as Airflow mounts it, as the administrator sees it."""
+    page = Mount("/tried", create_app(lambda: journals, seconds=seconds))
+    server.router.routes.insert(0, page)
+    try:
+        answer = client(server, "admin").get("/tried/")
+    finally:
+        server.router.routes.remove(page)
+    assert answer.status_code == 200
+    assert SCRIPT not in answer.text
+    return str(answer.text)
+
+
+def test_one_plugin_without_import_errors() -> None:
+    plugins_manager.ensure_plugins_loaded()
+    assert not plugins_manager.get_import_errors()
+    (plugin,) = [p for p in plugins_manager.get_plugin_info() if p["name"] == "pgkeep"]
+    assert plugin["external_views"][0]["name"] == "Backups"
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/redoc", "/openapi.json", "/anything"])
+def test_strangers_see_nothing(server: FastAPI, path: str) -> None:
+    assert client(server).get(f"/pgkeep{path}").status_code == (401 if path == "/" else 404)
+
+
+def test_a_forged_token_is_refused(server: FastAPI) -> None:
+    answer = client(server).get("/pgkeep/", headers={"Authorization": "Bearer x.y.z"})
+    assert answer.status_code in (401, 403)
+
+
+@pytest.mark.parametrize("user", ["admin", "vera"])
+def test_users_who_may_see_plugins_see_it(server: FastAPI, configure: Configure, user: str) -> None:
+    configure(f"shop {SCRIPT}")
+    answer = client(server, user).get("/pgkeep/")
+    assert answer.status_code == 200
+    assert SCRIPT not in answer.text
+    assert "shop &lt;script&gt;" in answer.text
+    assert "Next:" in answer.text
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_it_is_read_only(server: FastAPI) -> None:
+    admin = client(server, "admin")
+    assert {admin.request(method, "/pgkeep/").status_code for method in ("POST", "PUT", "DELETE", "PATCH")} == {405}
+
+
+def test_a_broken_configuration_is_shown(server: FastAPI, configure: Configure) -> None:
+    configure("shop").write_text("copies =", encoding="utf-8")
+    answer = client(server, "admin").get("/pgkeep/")
+    assert answer.status_code == 200
+    assert "is not TOML" in answer.text
+
+
+def test_entries_newest_first(server: FastAPI, world: World) -> None:
+    full(world)
+    entry = full(world)
+    text = shown(server, {"shop": world.journals})
+    assert text.index('<td class="number">2</td>') < text.index('<td class="number">1</td>')
+    assert entry.backup.cut.time[:10] in text
+    assert "3 of 3" in text
+    assert "alice, bob, carol" in text
+    assert "airflow:&lt;script&gt;" in text
+
+
+def test_no_backup_yet_and_no_journal_yet(server: FastAPI, world: World) -> None:
+    nothing = replace(world.journals, database="empty")
+    text = shown(server, {"shop": world.journals, "empty": nothing})
+    assert "No backup yet" in text
+    assert "pgkeep init empty" in text
+
+
+def test_no_database_yet(server: FastAPI) -> None:
+    assert "pgkeep init NAME" in shown(server, {})
+
+
+def test_a_broken_journal_does_not_hide_the_others(server: FastAPI, world: World) -> None:
+    full(world)
+    broken = World()
+    for peer in broken.vault.peers:
+        peer.objects = {cid: content[:-9] for cid, content in peer.objects.items()}
+    text = shown(server, {"bad": broken.journals, "shop": world.journals})
+    assert "is not valid" in text
+    assert "3 of 3" in text
+
+
+@dataclass(frozen=True)
+class Slow:
+    """A journal whose peers take their time."""
+
+    seconds: float
+
+    def head(self) -> object:
+        time.sleep(self.seconds)
+        raise AssertionError("nobody waits for this")
+
+
+def test_a_slow_journal_is_not_waited_for(server: FastAPI, world: World) -> None:
+    full(world)
+    text = shown(server, {"slow": cast(JournalStore, Slow(1.0)), "shop": world.journals}, seconds=0.3)
+    assert "did not give the journal of slow within 0.3 s" in text
+    assert "3 of 3" in text

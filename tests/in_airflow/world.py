@@ -1,0 +1,31 @@
+"""The shipped doubles, put together as an operator finds them."""
+
+from typing import Any, cast
+
+from pgkeep.journal_store import JournalStore
+from pgkeep.settings import Database
+from pgkeep.testing import MemorySealer, MemorySource, MemoryVault
+from pgkeep.wiring import Site
+
+
+class World:
+    """One node with three peers and a database, all in memory; `site` opens it as the hook would."""
+
+    def __init__(self) -> None:
+        self.vault = MemoryVault()
+        self.sealer = MemorySealer()
+        self.source = MemorySource()
+        self.journals = JournalStore(database="shop", vault=self.vault, sealer=self.sealer, copies=3, patience=0.0)
+        self.replication_seconds = 3600.0
+        self.journals.begin()
+
+    def site(self, database: str) -> Site:
+        return Site(
+            database=Database(name=database, connection="pgkeep_source", dbname=database),
+            copies=3,
+            replication_seconds=self.replication_seconds,
+            vault=cast(Any, self.vault),
+            sealer=cast(Any, self.sealer),
+            source=cast(Any, self.source),
+            journals=self.journals,
+        )
