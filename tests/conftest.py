@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
 from pgkeep import sandbox as servers
 
 pytest_plugins = ["fix_node"]

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import requests
+
 from pgkeep import sandbox as servers
 from pgkeep.sandbox import peer_servers
 from pgkeep.sandbox.demo import Measured, measure

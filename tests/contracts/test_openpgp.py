@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 import zstandard
+
 from fix_openpgp import STATUS, Cast, Home, Homes, ago, homes
 from pgkeep.adapters.openpgp import OpenPgpSealer
 from pgkeep.errors import ConfigError, Corrupted, PgkeepError, Unavailable

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
+
 from fix_openpgp import Cast, ago, homes
 from pgkeep.errors import ConfigError, Corrupted
 from pgkeep.model import KeyFingerprint

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import pytest
+
 from fix_peers import Peers, eventually, running_peers
 from pgkeep.errors import ConfigError, PgkeepError, Unavailable
 from pgkeep.model import Cid

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from fix_peers import STALL, Peers, eventually, running_peers
 from pgkeep.adapters.ipfs import Endpoint, IpfsVault, Kubo, PeerAddress
 from pgkeep.errors import ConfigError, Unavailable

@@ -142,8 +142,9 @@ def test_without_go_the_way_out_is_said(tmp_path: Path, monkeypatch: pytest.Monk
         go_build.find_go()
 
 
-def test_an_old_go_is_no_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "go").write_text("#!/bin/sh\necho go version go1.21.3 linux/amd64\n")
+@pytest.mark.parametrize("version", ["1.21.3", "1.26.4", "1.27.0", "1.27.3"])
+def test_a_go_of_another_version_is_no_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    (tmp_path / "go").write_text(f"#!/bin/sh\necho go version go{version} linux/amd64\n")
     (tmp_path / "go").chmod(0o700)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr(sys, "path", [])

@@ -1,0 +1,96 @@
+"""The sandbox's Airflow as a user of its REST API sees it."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from pgkeep.errors import Unavailable
+
+FINAL = ("success", "failed", "upstream_failed", "skipped", "removed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run of one DAG."""
+
+    dag: str
+    id: str
+
+
+class Airflow:
+    """Logs in with what `pgkeep sandbox env` says. Raises Unavailable."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._url = environ["PGKEEP_UI_URL"].rstrip("/")
+        self._user = environ["PGKEEP_UI_USER"]
+        self._password_file = Path(environ["PGKEEP_UI_PASSWORD_FILE"])
+        self._session = requests.Session()
+        self._session.trust_env = False
+
+    def trigger(self, dag: str, *, patience: float) -> Run:
+        """Starts a run, as soon as Airflow has read the DAG."""
+        deadline = time.monotonic() + patience
+        while True:
+            answer = self._call("POST", f"/dags/{dag}/dagRuns", json={"logical_date": None})
+            if answer.ok:
+                return Run(dag=dag, id=str(answer.json()["dag_run_id"]))
+            if answer.status_code != 404 or time.monotonic() > deadline:
+                raise Unavailable(f"Airflow does not start {dag}: {answer.text[:300]}", next_step="see its logs")
+            time.sleep(0.5)
+
+    def first_run(self, dag: str, *, patience: float) -> Run:
+        """The first run of a new DAG: the scheduler starts it by itself, as soon as it has read the file."""
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            answer = self._call("GET", f"/dags/{dag}/dagRuns?order_by=id&limit=1")
+            if answer.ok and answer.json()["dag_runs"]:
+                return Run(dag=dag, id=str(answer.json()["dag_runs"][0]["dag_run_id"]))
+            time.sleep(0.5)
+        raise Unavailable(f"Airflow has not started {dag} within {patience:.0f} s", next_step="see its logs")
+
+    def follow(self, run: Run, *, patience: float) -> Iterator[tuple[str, str, float]]:
+        """Task, final state and seconds of each task as it ends. Raises Unavailable unless all ends in success."""
+        seen, deadline = set[str](), time.monotonic() + patience
+        while True:
+            state = self.get(f"/dags/{run.dag}/dagRuns/{run.id}")["state"]
+            for task in self.get(f"/dags/{run.dag}/dagRuns/{run.id}/taskInstances")["task_instances"]:
+                if task["state"] in FINAL and task["task_id"] not in seen:
+                    seen.add(task["task_id"])
+                    yield task["task_id"], task["state"], float(task["duration"] or 0)
+            if state in ("success", "failed") or time.monotonic() > deadline:
+                break
+            time.sleep(0.3)
+        if state != "success" or not seen:
+            raise Unavailable(f"the run of {run.dag} ended as {state}", next_step=f"look at it: {self._url}")
+
+    def tasks(self, run: Run) -> Mapping[str, Mapping[str, Any]]:
+        """All task instances of a run, by task."""
+        found = self.get(f"/dags/{run.dag}/dagRuns/{run.id}/taskInstances")["task_instances"]
+        return {task["task_id"]: task for task in found}
+
+    def get(self, path: str) -> Any:
+        """What the REST API answers there. Raises Unavailable."""
+        answer = self._call("GET", path)
+        if not answer.ok:
+            raise Unavailable(f"Airflow answers {answer.status_code} to {path}", next_step="see its logs")
+        return answer.json()
+
+    def _call(self, method: str, path: str, **data: Any) -> requests.Response:
+        if "Authorization" not in self._session.headers:
+            self._session.headers["Authorization"] = f"Bearer {self.token()}"
+        try:
+            return self._session.request(method, f"{self._url}/api/v2{path}", timeout=30, **data)
+        except requests.RequestException as error:
+            raise Unavailable(f"Airflow at {self._url} does not answer", next_step="pgkeep sandbox up") from error
+
+    def token(self) -> str:
+        """A bearer token of the login."""
+        login = {"username": self._user, "password": self._password_file.read_text(encoding="utf-8").strip()}
+        answer = self._session.post(f"{self._url}/auth/token", json=login, timeout=30)
+        if not answer.ok:
+            raise Unavailable(f"Airflow refuses the login of {self._user}", next_step="pgkeep sandbox env")
+        return str(answer.json()["access_token"])
