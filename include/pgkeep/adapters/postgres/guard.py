@@ -1,0 +1,98 @@
+"""Keeps what pg_dump reads and what is measured afterwards the same, whatever DDL runs beside it.
+
+A table that is rewritten (ALTER .. TYPE, TRUNCATE, ...) after the snapshot and before pg_dump has locked it is dumped
+*empty*, without an error, and measured empty, too. When the first byte of an archive arrives, pg_dump holds ACCESS
+SHARE on all tables (it writes nothing before its table of contents is complete). So then we lock them as well, until
+the measuring is done, and compare their files under the snapshot with their files now: a table that has another file
+was rewritten in between.
+
+Not earlier: pg_dump would queue behind an ALTER that waits for our lock, a deadlock across two connections that the
+server cannot see. And never waiting: an ALTER may queue behind pg_dump, which waits for us to read on.
+"""
+
+import contextlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import psycopg
+
+from pgkeep.errors import Unavailable
+
+from .gate import Connection, connect, quoted, translated
+from .measure import Moment
+from .relations import READ_BY_PG_DUMP, RELATIONS
+
+# Materialised views are not dumped but refreshed after a restore. A sequence gets a new file by RESTART.
+FILES = f"""
+    SELECT c.oid::int8, n.nspname, c.relname, c.relkind = 'r', c.relfilenode::int8
+    FROM {RELATIONS}
+    WHERE c.relkind IN ('r', 'S') AND {READ_BY_PG_DUMP}
+    ORDER BY c.oid
+"""  # noqa: S608 - no value of anybody's is in it
+AGAIN = "run the backup again, when no migration is running; nothing was stored"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relation:
+    """A table or sequence and the file in which its rows are."""
+
+    oid: int
+    schema: str
+    name: str
+    is_table: bool
+    file: int
+
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+def hold_still(moment: Moment, *, without: Collection[int]) -> None:
+    """Locks all tables of the moment, and proves that none was rewritten since. `without`: oids left alone.
+
+    Raises Unavailable naming the table; then the dump must be thrown away.
+    """
+    for relation in _seen(moment, without=without):
+        if relation.is_table:
+            _lock(relation, moment)
+    require_unchanged(moment, without=without)
+
+
+def require_unchanged(moment: Moment, *, without: Collection[int]) -> None:
+    """Raises Unavailable naming the first table or sequence of the moment that has another file by now, or none."""
+    now = _relations_now(moment)
+    for relation in _seen(moment, without=without):
+        if relation.oid not in now or now[relation.oid].file != relation.file:
+            raise Unavailable(f"{relation} was rewritten or dropped while the dump began", next_step=AGAIN)
+
+
+def _seen(moment: Moment, *, without: Collection[int]) -> list[Relation]:
+    with translated(moment.server):
+        return [relation for oid, relation in _relations(moment.connection).items() if oid not in without]
+
+
+def _lock(relation: Relation, moment: Moment) -> None:
+    name = quoted(relation.schema, relation.name)
+    try:
+        with translated(moment.server):
+            moment.connection.execute(f"LOCK TABLE ONLY {name} IN ACCESS SHARE MODE NOWAIT")
+    except psycopg.errors.UndefinedTable as error:
+        raise Unavailable(f"{relation} was renamed or dropped while the dump began", next_step=AGAIN) from error
+    except Unavailable as error:
+        if isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
+            raise Unavailable(f"{relation} is about to be changed by somebody", next_step=AGAIN) from error
+        raise
+
+
+def _relations_now(moment: Moment) -> Mapping[int, Relation]:
+    with contextlib.closing(connect(moment.server, moment.dbname)) as fresh, translated(moment.server):
+        fresh.execute("SET search_path = pg_catalog")
+        return _relations(fresh)
+
+
+def _relations(connection: Connection) -> dict[int, Relation]:
+    return {
+        int(str(oid)): Relation(
+            oid=int(str(oid)), schema=str(schema), name=str(name), is_table=bool(is_table), file=int(str(file))
+        )
+        for oid, schema, name, is_table, file in connection.execute(FILES)
+    }

@@ -1,0 +1,111 @@
+"""A `pg_dump -Fc` stream into an empty database, by whatever pg_restore of this machine can do it.
+
+pg_restore reads archives of its own and of older major versions. From 17 on it begins with a setting that older servers
+refuse (`transaction_timeout`); for those, its output goes through us to psql without that line.
+"""
+
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .gate import connect, translated
+from .programs import find_tools
+from .server import Server
+from .tools import Command, Tools, through, write
+
+MAGIC = b"PGDMP"
+WRITTEN_BY = {14: 15, 15: 16, 16: 17}
+"""By the archive format's minor version (1.x), the oldest major version of PostgreSQL's tools that reads it."""
+SETS_TRANSACTION_TIMEOUT = 17
+REFUSED_LINE = b"SET transaction_timeout = 0;\n"
+AFTER_SETTINGS = b"SELECT pg_catalog.set_config('search_path'"
+LONGEST_SETTINGS = 1 << 16
+
+# Which disk a table is on is the business of a machine, not of its data: the target's default tablespace will do.
+RESTORE = ("--format=custom", "--exit-on-error", "--no-tablespaces")
+PSQL = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-")
+# What is lost if the server crashes now is restored again anyway, and taking the place is a synchronous commit.
+FASTER = "-c synchronous_commit=off"
+
+
+def load(dump: Iterable[bytes], *, server: Server, dbname: str, bin_dir: Path | None = None) -> None:
+    """Restores the dump; any error of it ends it. What `dump` raises comes out unchanged.
+
+    Raises ToolFailedError; ConfigError: no fitting pg_restore on this machine.
+    """
+    major = server_major(server, dbname)
+    with _closed_at_the_end(dump):
+        first, chunks = _peek(dump)
+        tools = find_tools(max(major, _oldest_reader(first)), directory=bin_dir)
+        if tools.major >= SETS_TRANSACTION_TIMEOUT > major:
+            _load_as_script(chunks, tools, server, dbname)
+        else:
+            # An empty name takes it from PGDATABASE, where a name that looks like a connection string is only a name.
+            write(_command(tools, "pg_restore", (*RESTORE, "--dbname="), server, dbname), chunks)
+
+
+def _load_as_script(chunks: Iterator[bytes], tools: Tools, server: Server, dbname: str) -> None:
+    to_script = _command(tools, "pg_restore", (*RESTORE, "--file=-"), server, dbname)
+    with contextlib.closing(through(to_script, chunks)) as script:
+        write(_command(tools, "psql", PSQL, server, dbname), without_refused_line(script))
+
+
+@contextmanager
+def _closed_at_the_end(dump: Iterable[bytes]) -> Iterator[None]:
+    """Who makes the dump learns that nobody reads on, even while a traceback still holds on to it."""
+    try:
+        yield
+    finally:
+        if callable(close := getattr(dump, "close", None)):
+            close()
+
+
+def server_major(server: Server, dbname: str) -> int:
+    """The server's major version. Raises Unavailable, ConfigError."""
+    connection = connect(server, dbname)
+    with translated(server):
+        major = connection.info.server_version // 10_000
+        connection.close()
+    return major
+
+
+def _command(tools: Tools, program: str, arguments: Iterable[str], server: Server, dbname: str) -> Command:
+    return Command(
+        tools=tools,
+        program=program,
+        arguments=tuple(arguments),
+        server=server.with_settings(FASTER),
+        dbname=dbname,
+    )
+
+
+def _peek(dump: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """The archive's first bytes, and all of it."""
+    chunks = iter(dump)
+    head = b""
+    for chunk in chunks:
+        head += chunk
+        if len(head) > len(MAGIC) + 2:
+            break
+    return head, itertools.chain([head], chunks)
+
+
+def _oldest_reader(head: bytes) -> int:
+    """The oldest tools that read this archive; any will do to say what is wrong with something else."""
+    if not head.startswith(MAGIC) or len(head) < len(MAGIC) + 2:
+        return 0
+    minor = head[len(MAGIC) + 1]
+    return WRITTEN_BY.get(minor, 0 if minor < min(WRITTEN_BY) else max(WRITTEN_BY.values()))
+
+
+def without_refused_line(script: Iterator[bytes]) -> Iterator[bytes]:
+    """The line stands among the settings at the script's beginning; what comes later is data, and stays as it is."""
+    head = b""
+    for chunk in script:
+        head += chunk
+        if AFTER_SETTINGS in head or len(head) > LONGEST_SETTINGS:
+            break
+    yield head.replace(REFUSED_LINE, b"", 1)
+    yield from script

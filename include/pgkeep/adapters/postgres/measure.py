@@ -1,0 +1,164 @@
+"""Counts and fingerprints: the same code for a source under its snapshot and for what came back from it."""
+
+import contextlib
+import threading
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import psycopg
+
+from pgkeep.errors import ConfigError
+from pgkeep.inventory import LargeObjects, SequenceState, Table
+from pgkeep.model import Cut
+
+from .gate import Connection, connect, quoted, translated
+from .relations import OF_USERS, RELATIONS
+from .server import Server
+from .session import begin_at
+
+AT_ONCE = 100
+"""Sequences read by one statement."""
+
+# The largest first, so that all workers end at about the same time.
+TABLES = f"""
+    SELECT n.nspname, c.relname FROM {RELATIONS}
+    WHERE c.relkind = 'r' AND {OF_USERS} AND c.oid <> ALL (%s::oid[])
+    ORDER BY pg_table_size(c.oid) DESC, c.oid
+"""  # noqa: S608 - no value of anybody's is in it
+SEQUENCES = f"""
+    SELECT n.nspname, c.relname FROM {RELATIONS} WHERE c.relkind = 'S' AND {OF_USERS} ORDER BY 1, 2
+"""  # noqa: S608
+# `(r.*)` is the whole row even where a column is called r. COLLATE "C": the bytes, whatever the database's collation.
+FINGERPRINT = """
+    SELECT count(*), coalesce(sum(hashtextextended((pgkeep_row.*)::text COLLATE "C", 0)::numeric), 0)::text
+    FROM ONLY {table} AS pgkeep_row
+"""
+# Pages as they come back from a dump: holes have become zeros there, so zeros at a page's end say nothing, and a page
+# of zeros is as good as none; the size of each object says the rest. A page has a quarter of a block.
+LARGE_OBJECTS = """
+    WITH sizes AS (
+        SELECT loid, max(pageno::int8 * (current_setting('block_size')::int8 / 4) + length(data)) AS size
+        FROM pg_largeobject GROUP BY loid),
+    written AS NOT MATERIALIZED (
+        SELECT loid, pageno, rtrim(data, '\\x00'::bytea) AS data FROM pg_largeobject)
+    SELECT ((SELECT coalesce(sum(hashtextextended(loid || ':' || pageno || ':' || encode(data, 'hex'), 0)::numeric), 0)
+             FROM written WHERE length(data) > 0)
+          + (SELECT coalesce(sum(hashtextextended(m.oid || '=' || coalesce(size, 0), 0)::numeric), 0)
+             FROM pg_largeobject_metadata m LEFT JOIN sizes ON loid = m.oid))::text
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """An exported snapshot of one database, for as long as the connection that exported it keeps its transaction."""
+
+    connection: Connection
+    server: Server
+    dbname: str
+    exported: str
+    cut: Cut
+
+
+def measure_tables(moment: Moment, *, without: Collection[int], workers: int) -> tuple[Table, ...]:
+    """Every user table but those whose oids are in `without`: rows counted and summed up, by `workers` connections.
+
+    Raises Unavailable, ConfigError (a row is too long to be written as text), Corrupted.
+    """
+    with translated(moment.server):
+        rows = moment.connection.execute(TABLES, [list(without)])
+        names = [(str(schema), str(name)) for schema, name in rows]
+    measured = _measure_all(names, moment, workers=min(workers, len(names))) if names else []
+    return tuple(sorted(measured, key=lambda table: (table.schema, table.name)))
+
+
+def measure_sequences(moment: Moment) -> tuple[SequenceState, ...]:
+    """Where every user sequence stands *now*: sequences know no snapshots. Raises Unavailable."""
+    with translated(moment.server):
+        names = [(str(schema), str(name)) for schema, name in moment.connection.execute(SEQUENCES)]
+        groups = [names[i : i + AT_ONCE] for i in range(0, len(names), AT_ONCE)]
+        return tuple(state for group in groups for state in _sequence_states(moment.connection, group))
+
+
+def measure_large_objects(moment: Moment) -> LargeObjects:
+    """How many there are, and what is in them if the role may read that. Raises Unavailable, Corrupted."""
+    with translated(moment.server):
+        count = _one(moment.connection, "SELECT count(*) FROM pg_largeobject_metadata")
+        readable = _one(moment.connection, "SELECT has_table_privilege('pg_catalog.pg_largeobject', 'SELECT')")
+        fingerprint = str(_one(moment.connection, LARGE_OBJECTS)) if readable else None
+    return LargeObjects(count=int(str(count)), fingerprint=fingerprint)
+
+
+def _sequence_states(connection: Connection, names: list[tuple[str, str]]) -> Iterator[SequenceState]:
+    each = (f"SELECT {i}, last_value, is_called FROM {quoted(*name)}" for i, name in enumerate(names))  # noqa: S608
+    rows = connection.execute(" UNION ALL ".join(each) + " ORDER BY 1").fetchall()
+    for (schema, name), (_, last_value, is_called) in zip(names, rows, strict=True):
+        yield SequenceState(schema=schema, name=name, last_value=int(str(last_value)), is_called=bool(is_called))
+
+
+def _measure_all(names: list[tuple[str, str]], moment: Moment, *, workers: int) -> list[Table]:
+    with ExitStack() as stack:
+        connections = [stack.enter_context(_looking(moment)) for _ in range(workers)]
+        pool = stack.enter_context(ThreadPoolExecutor(workers))
+        team = _Team(queue=iter(names), server=moment.server, stopped=threading.Event(), connections=connections)
+        futures = [pool.submit(team.work, connection) for connection in connections]
+        try:
+            return [table for future in futures for table in future.result()]
+        except BaseException:
+            team.stop()
+            raise
+
+
+@contextmanager
+def _looking(moment: Moment) -> Iterator[Connection]:
+    """One more connection that sees the moment."""
+    with contextlib.closing(connect(moment.server, moment.dbname)) as connection:
+        with translated(moment.server):
+            begin_at(connection, exported=moment.exported)
+        yield connection
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Team:
+    """Workers who take the next table from one queue (`next` of a list's iterator is one step for all threads)."""
+
+    queue: Iterator[tuple[str, str]]
+    server: Server
+    stopped: threading.Event
+    connections: list[Connection]
+
+    def work(self, connection: Connection) -> list[Table]:
+        measured = list[Table]()
+        for schema, name in self.queue:
+            if self.stopped.is_set():
+                break
+            measured.append(_measure(connection, schema, name, self.server))
+        return measured
+
+    def stop(self) -> None:
+        """No further table, and the ones under way are given up."""
+        self.stopped.set()
+        for connection in self.connections:
+            with contextlib.suppress(psycopg.Error):
+                connection.cancel_safe(timeout=5)
+
+
+def _measure(connection: Connection, schema: str, name: str, server: Server) -> Table:
+    query = FINGERPRINT.format(table=quoted(schema, name))
+    try:
+        with translated(server):
+            row = connection.execute(query).fetchone()
+    except (psycopg.errors.ProgramLimitExceeded, psycopg.errors.InternalError_) as error:
+        raise ConfigError(
+            f"a row of {schema}.{name} cannot be written as text, and so not be dumped: {error.diag.message_primary}",
+            next_step="keep a row's text below 1 GB (bytea counts twice), or name the table in `ignored_tables`",
+        ) from error
+    assert row is not None
+    return Table(schema=schema, name=name, rows=int(str(row[0])), fingerprint=str(row[1]))
+
+
+def _one(connection: Connection, query: str) -> object:
+    row = connection.execute(query).fetchone()
+    assert row is not None
+    return row[0]

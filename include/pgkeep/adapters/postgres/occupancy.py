@@ -1,0 +1,91 @@
+"""What stands in a database that a restore would take the place of."""
+
+import contextlib
+from dataclasses import dataclass
+
+from pgkeep.errors import ConfigError
+
+from .gate import Connection, connect, translated
+from .properties import FIRST_OF_USERS
+from .server import Server
+
+SHOWN = 5
+CATALOGS = (
+    "pg_extension",
+    "pg_class",
+    "pg_proc",
+    "pg_type",
+    "pg_namespace",
+    "pg_largeobject_metadata",
+    "pg_operator",
+    "pg_collation",
+    "pg_conversion",
+    "pg_cast",
+    "pg_language",
+    "pg_event_trigger",
+    "pg_publication",
+    "pg_foreign_data_wrapper",
+    "pg_ts_config",
+    "pg_ts_dict",
+    "pg_default_acl",
+)
+LARGE_OBJECT_CLASS = "'pg_largeobject'::regclass"  # how large objects are called where objects are described
+STANDS = "SELECT datallowconn FROM pg_database WHERE datname = %s"
+
+# Of what was made after initdb: no temporary things, nothing that belongs to something else that is listed anyway.
+OBJECTS = """
+    SELECT o.type || ' ' || o.identity FROM ({every}) AS made (class, id),
+           LATERAL pg_identify_object(made.class, made.id, 0) AS o
+    WHERE coalesce(o.schema, o.name, '') !~ '^pg_(toast_)?temp_' AND coalesce(o.schema, '') <> 'pg_toast'
+      AND o.identity IS DISTINCT FROM 'plpgsql'
+      AND NOT EXISTS (SELECT FROM pg_depend d
+                      WHERE d.classid = made.class AND d.objid = made.id AND d.deptype IN ('e', 'i', 'a'))
+    ORDER BY 1 LIMIT {shown}
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occupancy:
+    """Whether a database stands there, and the first few things in it (its name alone if nobody may look)."""
+
+    stands: bool
+    objects: tuple[str, ...]
+
+
+def look_into(admin: Connection, server: Server, dbname: str) -> Occupancy:
+    """Looks whether `dbname` stands there and what is in it. Raises ConfigError, Unavailable."""
+    with translated(server):
+        row = admin.execute(STANDS, [dbname]).fetchone()
+    if row is None:
+        return Occupancy(stands=False, objects=())
+    if row[0] is False:
+        return Occupancy(stands=True, objects=("a database that lets nobody in",))
+    with contextlib.closing(connect(server, dbname)) as connection, translated(server):
+        connection.execute("SET search_path = pg_catalog")
+        objects = tuple(str(text) for (text,) in connection.execute(_query()))
+    return Occupancy(stands=True, objects=objects)
+
+
+def require_free(admin: Connection, server: Server, dbname: str, *, replace: bool) -> Occupancy:
+    """Raises ConfigError if there is anything in the database and `replace` is not said."""
+    if dbname in ("template0", "template1"):
+        raise ConfigError(f"{dbname} is a template of other databases", next_step="restore under another name")
+    found = look_into(admin, server, dbname)
+    if found.objects and not replace:
+        raise ConfigError(
+            f"{server.label}/{dbname} is not empty ({', '.join(found.objects)}, ...)",
+            next_step="restore under another name, or with --replace: what is there stays under a dated name",
+        )
+    return found
+
+
+def _query() -> str:
+    every = " UNION ALL ".join(
+        f"SELECT {_class(catalog)}, oid FROM {catalog} WHERE oid >= {FIRST_OF_USERS}"  # noqa: S608
+        for catalog in CATALOGS
+    )
+    return OBJECTS.format(every=every, shown=SHOWN)
+
+
+def _class(catalog: str) -> str:
+    return LARGE_OBJECT_CLASS if catalog == "pg_largeobject_metadata" else f"'{catalog}'::regclass"

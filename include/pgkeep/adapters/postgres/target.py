@@ -1,0 +1,141 @@
+"""The port Target: a database is made anew beside the one it may replace."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pgkeep.errors import NotRestorable, PgkeepError, Unavailable
+from pgkeep.inventory import Inventory
+
+from . import creation, loading, occupancy, takeover
+from .gate import Connection, connect, quoted, translated
+from .moment import find_ignored, open_moment, take_inventory
+from .server import Server
+from .tools import ToolFailedError
+
+
+class PostgresTarget:
+    """A database name on a PostgreSQL server >= 15. `bin_dir`: where pg_restore is, else it is looked for."""
+
+    def __init__(self, *, server: Server, dbname: str, bin_dir: Path | None = None, workers: int = 2) -> None:
+        self.server = server
+        self.dbname = dbname
+        self._bin_dir = bin_dir
+        self._workers = workers
+
+    @property
+    def label(self) -> str:
+        """`host:port/database`, without a password."""
+        return f"{self.server.label}/{self.dbname}"
+
+    def require_free(self, *, replace: bool) -> None:
+        """Raises ConfigError if there is anything in the database and `replace` is not said; Unavailable."""
+        with contextlib.closing(creation.maintenance(self.server, beside=self.dbname)) as admin:
+            occupancy.require_free(admin, self.server, self.dbname, replace=replace)
+
+    @contextmanager
+    def fresh(self, inventory: Inventory) -> Iterator["PostgresFresh"]:
+        """A new database `<name>_pgkeep_<random>`; dropped on leaving unless it took its place.
+
+        If we are killed it stays, recognisable by its name and its comment, and the next restore of the same name
+        drops it. Raises ConfigError (older server, rights, a locale that the server does not have), Unavailable.
+        """
+        with contextlib.closing(creation.maintenance(self.server, beside=self.dbname)) as admin:
+            creation.require_able(admin, self.server, inventory)
+            creation.sweep(admin, self.server, self.dbname)
+            creation.make_missing_roles(admin, self.server, inventory.roles)
+            name = creation.create(admin, self.server, self.dbname, inventory.properties)
+            fresh = PostgresFresh(target=self, name=name, source=inventory, admin=admin)
+            try:
+                creation.mark(admin, self.server, name, owner=inventory.properties.owner)
+                yield fresh
+            finally:
+                if not fresh.placed:
+                    creation.drop(self.server, name, beside=self.dbname)
+
+    def take_inventory_of(self, name: str, like: Inventory) -> Inventory:
+        """What the database `name` of this server holds, with `like`'s ignored tables. Raises as a source does."""
+        with open_moment(self.server, name) as moment:
+            measured = take_inventory(moment, ignored=find_ignored(moment, like.ignored), workers=self._workers)
+        return replace(measured, dbname=self.dbname)
+
+    def load_into(self, name: str, dump: Iterable[bytes]) -> None:
+        """Restores a dump into the database `name` of this server. Raises ToolFailedError, ConfigError."""
+        loading.load(dump, server=self.server, dbname=name, bin_dir=self._bin_dir)
+
+
+@dataclass(kw_only=True)
+class PostgresFresh:
+    """A database beside the target. `name`: its temporary name. `placed`: whether it has the target's name now."""
+
+    target: PostgresTarget
+    name: str
+    source: Inventory
+    admin: Connection = field(repr=False)
+    placed: bool = field(default=False, init=False)
+
+    def load(self, dump: Iterable[bytes]) -> None:
+        """Restores a `pg_dump -Fc` stream; then the sequences stand where the source's inventory says.
+
+        What `dump` raises comes out unchanged. Raises NotRestorable, Unavailable; ConfigError: no pg_restore for it.
+        """
+        try:
+            self.target.load_into(self.name, dump)
+        except ToolFailedError as failure:
+            raise self._reason(failure) from failure
+        self._set_sequences()
+
+    def inventory(self, like: Inventory) -> Inventory:
+        """What it holds now, measured as `like` was. Raises Unavailable, ConfigError, Corrupted."""
+        return self.target.take_inventory_of(self.name, like)
+
+    def take_place(self, *, replace: bool) -> str | None:
+        """Gives it the target's name, and the source database's owner, rights, settings and comment.
+
+        Sessions on a database that stands there are ended; it stays, whole, as `<name>_before_<UTC>`, which is
+        returned; if it was empty it is dropped. Raises ConfigError, Unavailable; then nothing has changed.
+        """
+        server, dbname = self.target.server, self.target.dbname
+        self.target.require_free(replace=replace)
+        old = takeover.swap(server, fresh=self.name, dbname=dbname, properties=self.source.properties)
+        self.placed = True
+        if old is None or self._in_it(old):
+            return old
+        creation.drop(server, old, beside=dbname)
+        return None
+
+    def _in_it(self, old: str) -> bool:
+        """Whether the database that was replaced holds anything: looked at again, now that it is out of the way."""
+        server = self.target.server
+        with contextlib.closing(creation.maintenance(server, beside=old)) as admin:
+            return bool(occupancy.look_into(admin, server, old).objects)
+
+    def _set_sequences(self) -> None:
+        """pg_dump reads sequences a moment before they are measured, and sequences know no snapshots: on a busy source
+        the dump's values are the older ones. The measured ones hand out no number twice, either, and can be proven.
+        """
+        server = self.target.server
+        values = [(quoted(s.schema, s.name), s.last_value, s.is_called) for s in self.source.sequences]
+        with contextlib.closing(connect(server, self.name)) as connection, translated(server):
+            connection.execute("SET search_path = pg_catalog")
+            with connection.transaction(), connection.cursor() as cursor:
+                cursor.executemany(
+                    "SELECT setval(s.id, v.last_value, v.called) FROM to_regclass(%s) s (id),"
+                    " (VALUES (%s::int8, %s::bool)) v (last_value, called) WHERE s.id IS NOT NULL",
+                    values,
+                )
+
+    def _reason(self, failure: ToolFailedError) -> PgkeepError:
+        """Whether the server was lost, or the dump does not fit it: asked of the server, not read from a complaint."""
+        server = self.target.server
+        if failure.killed:
+            return Unavailable(str(failure), next_step="nothing was replaced; run it again")
+        with translated(server):
+            self.admin.execute("SELECT 1")
+        return NotRestorable(
+            f"{failure}; nothing was replaced",
+            next_step=f"mend at {server.label} what it names (a missing extension, a right: the globals part has the "
+            "roles' rights), or choose another entry: pgkeep list",
+        )
