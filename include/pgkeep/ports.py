@@ -38,7 +38,10 @@ class Snapshot(Protocol):
         """`pg_dumpall --globals-only`: roles and tablespaces as SQL. Errors as in `dump`."""
 
     def inventory(self) -> Inventory:
-        """Counts and fingerprints of what `dump` wrote. Call it after `dump` has ended."""
+        """Counts and fingerprints of what `dump` wrote, and the sequences as they stood when it began.
+
+        Call it after `dump` has ended. Raises Unavailable, ConfigError, Corrupted (the server reports damaged data).
+        """
 
 
 class Source(Protocol):
@@ -61,7 +64,10 @@ class Fresh(Protocol):
     """A new database under a temporary name, not yet in anybody's way."""
 
     def load(self, dump: Iterable[bytes]) -> None:
-        """Restores a `pg_dump -Fc` stream; any error is fatal. Raises NotRestorable, Unavailable."""
+        """Restores a `pg_dump -Fc` stream; then the sequences stand where the inventory says. Any error is fatal.
+
+        Raises NotRestorable, Unavailable, ConfigError (no fitting pg_restore here).
+        """
 
     def inventory(self, like: Inventory) -> Inventory:
         """What it holds now, measured as `like` was (same ignored tables)."""
