@@ -20,7 +20,7 @@ def sandbox_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("sandbox")
     servers.up(home, airflow=False, isolated=False, report=print)
     yield home
-    servers.down(home, report=print)
+    servers.remove(home, report=print)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pgkeep import journal, records
+from pgkeep.copies import patiently
 from pgkeep.errors import Corrupted, NotReplicated, PgkeepError, Unavailable
 from pgkeep.journal_store import JournalStore
 from pgkeep.meter import Meter, unwatched
@@ -82,16 +83,14 @@ def check(stored: Stored, sealer: Sealer, vault: Vault) -> Sealed:
 
 
 def replicate(sealed: Sealed, vault: Vault, *, copies: int, patience: float) -> Replicated:
-    """Asks the cluster for the copies and waits up to `patience` seconds. Raises NotReplicated, Unavailable."""
-    ask(sealed, vault, copies=copies)
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            return confirm(sealed, vault, copies=copies)
-        except NotReplicated:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(0.2)
+    """Asks the cluster for the copies and waits for them, and for peers that are missing, up to `patience` seconds.
+
+    Raises NotReplicated, Unavailable.
+    """
+    started = time.monotonic()
+    patiently(lambda: ask(sealed, vault, copies=copies), patience=patience)
+    left = patience - (time.monotonic() - started)
+    return patiently(lambda: confirm(sealed, vault, copies=copies), patience=left)
 
 
 def ask(sealed: Sealed, vault: Vault, *, copies: int) -> None:

@@ -1,13 +1,36 @@
 """Reading from the vault: where an object is whole, and whether one that cannot be read is lost or only far away."""
 
 import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
 
-from pgkeep.errors import Corrupted, PgkeepError, Unavailable
+from pgkeep.errors import Corrupted, NotReplicated, PgkeepError, Unavailable
 from pgkeep.meter import Meter, unwatched
 from pgkeep.model import Cid, Part
 from pgkeep.ports import Place, Vault, Watch
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+
+
+def patiently(attempt: Callable[[], T], *, patience: float) -> T:
+    """What `attempt` returns, tried again as long as peers are missing, up to `patience` seconds.
+
+    Raises what the last try raised.
+    """
+    deadline, pause = time.monotonic() + patience, FIRST_PAUSE
+    while True:
+        try:
+            return attempt()
+        except (NotReplicated, Unavailable):
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(pause)
+        pause = min(1.5 * pause, LONGEST_PAUSE)
 
 
 def whole_copy(part: Part, vault: Vault, *, watch: Watch = unwatched) -> Place:

@@ -12,10 +12,10 @@ number. Only then it counts.
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pgkeep import journal, records
-from pgkeep.copies import is_damaged
+from pgkeep.copies import is_damaged, patiently
 from pgkeep.errors import Corrupted, JournalMovedOn, NotReplicated, NotRestorable, PgkeepError, Unavailable
 from pgkeep.journal import Head, Journal
 from pgkeep.model import Cid, Entry, draft_name, journal_name, name_prefix, now, numbered
@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 KEPT_VERSIONS = 8
 LARGEST_JOURNAL = 256 * 1024 * 1024
-POLL_SECONDS = 0.1
 REFUSED = "see docs/operating.md, 'A journal that is refused'; `--journal {cid}` reads a version that you trust"
 
 
@@ -38,7 +37,6 @@ class JournalStore:
     sealer: Sealer
     copies: int
     patience: float = 60.0
-    _poll: float = field(default=POLL_SECONDS, repr=False)
 
     def head(self, *, accept: str | None = None) -> Head:
         """The newest version. `accept`: the number or the CID of a version to take instead, on a person's word.
@@ -212,21 +210,23 @@ class JournalStore:
         return Head(journal=version, cid=cid)
 
     def _replicate(self, cid: Cid, sequence: int) -> None:
-        self.vault.pin(cid, name=journal_name(self.database, sequence=sequence), copies=self.copies)
-        deadline = time.monotonic() + self.patience
-        while len(holding := self._holders(cid)) < self.copies:
-            if time.monotonic() > deadline:
-                raise NotReplicated(
-                    f"version {sequence} of the journal has {len(holding)} of {self.copies} copies",
-                    next_step="bring the missing peers back; the next try goes on from here",
-                    have=len(holding),
-                    want=self.copies,
-                    holders={holder.name: holder.status for holder in self.vault.holders(cid)},
-                )
-            time.sleep(self._poll)
+        name = journal_name(self.database, sequence=sequence)
+        started = time.monotonic()
+        patiently(lambda: self.vault.pin(cid, name=name, copies=self.copies), patience=self.patience)
+        left = self.patience - (time.monotonic() - started)
+        patiently(lambda: self._require_copies(cid, sequence), patience=left)
 
-    def _holders(self, cid: Cid) -> list[str]:
-        return [holder.name for holder in self.vault.holders(cid) if holder.holds]
+    def _require_copies(self, cid: Cid, sequence: int) -> None:
+        holders = self.vault.holders(cid)
+        have = len({holder.peer for holder in holders if holder.holds})
+        if have < self.copies:
+            raise NotReplicated(
+                f"version {sequence} of the journal has {have} of {self.copies} copies",
+                next_step="bring the missing peers back; the next try goes on from here",
+                have=have,
+                want=self.copies,
+                holders={holder.name: holder.status for holder in holders},
+            )
 
     def _require_alone(self, cid: Cid, sequence: int) -> None:
         """The lock should make this impossible; a lock lost half-way would not. The smallest valid CID stays."""

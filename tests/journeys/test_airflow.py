@@ -24,7 +24,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("with_airflow")
     servers.up(home, airflow=True, isolated=False, report=print)
     yield home
-    servers.down(home, report=print)
+    servers.remove(home, report=print)
 
 
 @pytest.fixture
