@@ -2,7 +2,8 @@
 
 VENV ?= .venv
 BIN = $(VENV)/bin
-PYTHON ?= $(firstword $(foreach version,3.13 3.12 3.11,$(shell command -v python$(version))) python3)
+FITS = import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for it in python3 python3.13 python3.12 python3.11; do $$it -c '$(FITS)' 2>/dev/null && echo $$it && break; done)
 SIZE ?= 1GB
 
 .DEFAULT_GOAL := help
@@ -15,7 +16,7 @@ setup: $(VENV)/.complete ## install everything into .venv, exactly as locked
 
 $(VENV)/.complete: requirements.lock pyproject.toml
 	@echo "installing the locked packages into $(VENV) (about a minute) ..."
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "pgkeep needs Python 3.11 or newer"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "pgkeep needs Python 3.11 or newer. Next: install it (apt install python3)"; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV) || { echo "Next: install the venv module (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
 	@awk '/^uv==/ {found = 1} found {print} found && !/\\$$/ {exit}' requirements.lock > $(VENV)/uv.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
