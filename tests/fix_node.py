@@ -103,7 +103,7 @@ class Node:
 
     def rest(self, method: str, path: str, *, peer: int = 1) -> list[dict[str, Any]]:
         """What that cluster peer answers, one object a line."""
-        connection = self._connection("CLUSTER", peer)
+        connection = self.connection("CLUSTER", peer)
         answer = requests.request(
             method,
             f"{self._url('CLUSTER', peer)}{path}",
@@ -144,10 +144,11 @@ class Node:
         block.write_bytes(content)
 
     def _url(self, door: str, peer: int) -> str:
-        connection = self._connection(door, peer)
+        connection = self.connection(door, peer)
         return f"http://{connection['host']}:{connection['port']}"
 
-    def _connection(self, door: str, peer: int) -> dict[str, Any]:
+    def connection(self, door: str, peer: int) -> dict[str, Any]:
+        """What `AIRFLOW_CONN_..` says of a peer."""
         suffix = "" if peer == 1 else f"_{peer}"
         return dict(json.loads(self.environ[f"AIRFLOW_CONN_PGKEEP_{door}{suffix}"]))
 

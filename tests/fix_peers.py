@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from pgkeep.adapters.ipfs import Cluster, Endpoint, IpfsVault, Kubo, PeerAddress
-from pgkeep.sandbox import binaries, peer_homes, peer_servers, ports, processes
+from pgkeep.sandbox import binaries, peer_homes, peer_servers, processes, tcp_ports
 from pgkeep.sandbox.place import State, make_private_directory
 from pgkeep.sandbox.processes import Server
 
@@ -102,7 +102,7 @@ class Peers:
 def running_peers(home: Path) -> Iterator[Peers]:
     """Three peers with new identities in `home`; stopped at the end. Start them before each use."""
     programs = binaries.provide(print)
-    chosen = ports.choose(peer_servers.port_names(), taken=())
+    chosen = tcp_ports.choose(peer_servers.port_names(), taken=())
     state = State(ports=chosen, ipfs_programs=str(programs)).with_secrets("swarm", "cluster", "rest")
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda peer: peer_homes.initialise(peer, programs), peer_servers.homes(home)))

@@ -10,15 +10,15 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from pgkeep import copies as copies_of
 from pgkeep import journal, records
-from pgkeep.copies import patiently
-from pgkeep.errors import Corrupted, NotReplicated, PgkeepError, Unavailable
+from pgkeep.copies import ciphertext, patiently
+from pgkeep.errors import Corrupted, PgkeepError
+from pgkeep.journal import Head
 from pgkeep.journal_store import JournalStore
 from pgkeep.meter import Meter, unwatched
 from pgkeep.model import (
     Backup,
-    Cid,
-    Copy,
     Entry,
     Origin,
     Part,
@@ -27,13 +27,19 @@ from pgkeep.model import (
     Sealed,
     Stored,
     now,
-    part_name,
 )
-from pgkeep.ports import Audience, Holder, Place, Sealer, Source, Vault, Watch
+from pgkeep.pin_names import part_name
+from pgkeep.ports import Audience, Sealer, Source, Vault, Watch
 
 log = logging.getLogger(__name__)
 
 AUDIENCES: Mapping[PartName, Audience] = {"dump": "backup", "globals": "backup", "inventory": "journal"}
+
+
+def begin(source: Source, journals: JournalStore) -> Head:
+    """Begins the journal of a database, or finds the one it has. Safe to repeat. Raises as `JournalStore.begin`."""
+    with source.exclusively():
+        return journals.begin()
 
 
 def capture(
@@ -99,9 +105,10 @@ def ask(sealed: Sealed, vault: Vault, *, copies: int) -> None:
         vault.pin(part.cid, name=_name(sealed.backup, part), copies=copies)
 
 
-def claims(sealed: Sealed, vault: Vault) -> int:
-    """How many distinct peers are said to hold every part. Reads no bytes, so it proves nothing. Raises Unavailable."""
-    return min(len(_claimed(part.cid, vault)) for part in sealed.backup.parts)
+def require_claims(sealed: Sealed, vault: Vault, *, copies: int) -> None:
+    """Raises NotReplicated unless enough distinct peers are said to hold every part. Reads no bytes, proves nothing."""
+    for part in sealed.backup.parts:
+        copies_of.require_claims(ciphertext(part), vault, copies=copies)
 
 
 def confirm(sealed: Sealed, vault: Vault, *, copies: int) -> Replicated:
@@ -109,7 +116,10 @@ def confirm(sealed: Sealed, vault: Vault, *, copies: int) -> Replicated:
 
     Raises NotReplicated with what each peer says, Unavailable.
     """
-    holders = {str(part.cid): _copies(part, vault, copies=copies) for part in sealed.backup.parts}
+    require_claims(sealed, vault, copies=copies)  # all of them, before anything large is read
+    holders = {
+        str(part.cid): copies_of.proven_copies(ciphertext(part), vault, copies=copies) for part in sealed.backup.parts
+    }
     return Replicated(sealed=sealed, copies=copies, holders=holders)
 
 
@@ -125,7 +135,7 @@ def record(replicated: Replicated, source: Source, journals: JournalStore, vault
         if known is not None:
             journals.secure(head)
             return known
-        entry = journal.entry(replicated, after=head.journal, now=now())
+        entry = journal.new_entry(replicated, after=head.journal, now=now())
         _keep_number_true(entry, vault)
         return journals.append(head, entry).journal.entry(entry.sequence)
 
@@ -187,7 +197,7 @@ def _check_part(part: Part, sealer: Sealer, vault: Vault) -> None:
         envelope = sealer.envelope(read)
     except Corrupted as error:
         raise _refused(part, error.what) from error
-    if not read.matches(part):
+    if not ciphertext(part).is_read_by(read):
         raise _refused(part, f"the own peer gives back {read.size} bytes with another digest; {part.size} were stored")
     if envelope.unknown:
         raise _refused(part, f"it is encrypted for unknown keys {', '.join(sorted(envelope.unknown))}")
@@ -201,51 +211,6 @@ def _refused(part: Part, why: str) -> Corrupted:
     return Corrupted(
         f"{part.name} ({part.cid}) must not leave this machine: {why}",
         next_step="check the own peer's disk and [keys] in pgkeep.toml, then run the backup again",
-    )
-
-
-def _copies(part: Part, vault: Vault, *, copies: int) -> tuple[Copy, ...]:
-    """The distinct peers that have the part. A peer that can be asked counts only by giving its bytes back."""
-    claimed = _claimed(part.cid, vault)
-    if len(claimed) < copies:
-        status = {holder.name: holder.status for holder in vault.holders(part.cid)}
-        raise _too_few(part, claimed=len(claimed), copies=copies, status=status)
-    places = {place.peer: place for place in vault.places() if place.local}
-    proofs = {holder.name: _proof(part, vault, places.get(holder.peer)) for holder in claimed}
-    held = tuple(_copy(holder, proofs[holder.name]) for holder in claimed if proofs[holder.name] != "other bytes")
-    if len(held) < copies:
-        raise _too_few(part, claimed=len(held), copies=copies, status=proofs)
-    return held
-
-
-def _claimed(cid: Cid, vault: Vault) -> list[Holder]:
-    """One holder for each distinct Kubo."""
-    return list({holder.peer: holder for holder in vault.holders(cid) if holder.holds}.values())
-
-
-def _copy(holder: Holder, proof: str) -> Copy:
-    return Copy(peer=holder.peer, name=holder.name, read_back=proof == "read back")
-
-
-def _proof(part: Part, vault: Vault, place: Place | None) -> str:
-    if place is None:
-        return "pinned"
-    read = Meter(vault.read(part.cid, at=place))
-    try:
-        read.drain()
-    except Unavailable:
-        return "other bytes"
-    return "read back" if read.matches(part) else "other bytes"
-
-
-def _too_few(part: Part, *, claimed: int, copies: int, status: Mapping[str, str]) -> NotReplicated:
-    who = ", ".join(f"{name}: {text}" for name, text in sorted(status.items()))
-    return NotReplicated(
-        f"{part.name} ({part.cid}) has {claimed} of {copies} copies ({who})",
-        next_step="bring the missing peers back; what is stored here stays, and replication goes on from it",
-        have=claimed,
-        want=copies,
-        holders=status,
     )
 
 

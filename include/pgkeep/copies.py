@@ -1,20 +1,44 @@
-"""Reading from the vault: where an object is whole, and whether one that cannot be read is lost or only far away."""
+"""Copies of an object in the vault: which are whole, how many there are, and whether a missing one is lost or far."""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
-from pgkeep.errors import Corrupted, NotReplicated, PgkeepError, Unavailable
+from pgkeep.errors import ConfigError, Corrupted, NotReplicated, PgkeepError, Unavailable
 from pgkeep.meter import Meter, unwatched
-from pgkeep.model import Cid, Part
-from pgkeep.ports import Place, Vault, Watch
+from pgkeep.model import Cid, Copy, Digest, Part
+from pgkeep.ports import Holder, Place, Vault, Watch
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+READ_BACK, CLAIMED, NOT_WHOLE = "read back", "pinned", "does not give it whole"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ciphertext:
+    """An object as it must be, wherever it is read. `name`: what people call it."""
+
+    name: str
+    cid: Cid
+    size: int
+    digest: Digest
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.cid})"
+
+    def is_read_by(self, meter: Meter) -> bool:
+        """Whether what came through the meter is this object, whole."""
+        return (meter.size, meter.digest) == (self.size, self.digest)
+
+
+def ciphertext(part: Part) -> Ciphertext:
+    """A part of a backup, as it lies in the vault."""
+    return Ciphertext(name=part.name, cid=part.cid, size=part.size, digest=part.digest)
 
 
 def patiently(attempt: Callable[[], T], *, patience: float) -> T:
@@ -33,42 +57,101 @@ def patiently(attempt: Callable[[], T], *, patience: float) -> T:
         pause = min(1.5 * pause, LONGEST_PAUSE)
 
 
-def whole_copy(part: Part, vault: Vault, *, watch: Watch = unwatched) -> Place:
-    """Where the part's ciphertext is exactly what the journal names: read to its end and hashed, not assumed.
+# --- counting ----------------------------------------------------------------------------------------------------
+
+
+def claimed(cid: Cid, vault: Vault) -> list[Holder]:
+    """The distinct peers that are said to hold an object, which proves nothing. Raises Unavailable."""
+    return list({holder.peer: holder for holder in vault.holders(cid) if holder.holds}.values())
+
+
+def require_claims(wanted: Ciphertext, vault: Vault, *, copies: int) -> None:
+    """Raises NotReplicated, with what each peer says, if fewer than `copies` are said to hold it. Reads no bytes."""
+    have = len(claimed(wanted.cid, vault))
+    if have < copies:
+        status = {holder.name: holder.status for holder in vault.holders(wanted.cid)}
+        raise _too_few(wanted, have=have, want=copies, status=status)
+
+
+def proven_copies(wanted: Ciphertext, vault: Vault, *, copies: int) -> tuple[Copy, ...]:
+    """The distinct peers that have the object. One that can be asked counts only by giving its very bytes back.
+
+    Raises NotReplicated, Unavailable.
+    """
+    places = {place.peer: place for place in vault.places() if place.local}
+    proofs = {holder: _proof(wanted, vault, places.get(holder.peer)) for holder in claimed(wanted.cid, vault)}
+    held = [
+        Copy(peer=holder.peer, name=holder.name, read_back=proof == READ_BACK)
+        for holder, proof in proofs.items()
+        if proof != NOT_WHOLE
+    ]
+    if len(held) < copies:
+        status = {holder.name: proof for holder, proof in proofs.items()}
+        raise _too_few(wanted, have=len(held), want=copies, status=status)
+    return tuple(held)
+
+
+def _proof(wanted: Ciphertext, vault: Vault, place: Place | None) -> str:
+    if place is None:
+        return CLAIMED
+    read = Meter(vault.read(wanted.cid, at=place))
+    try:
+        read.drain()
+    except Unavailable:
+        return NOT_WHOLE
+    return READ_BACK if wanted.is_read_by(read) else NOT_WHOLE
+
+
+def _too_few(wanted: Ciphertext, *, have: int, want: int, status: Mapping[str, str]) -> NotReplicated:
+    who = ", ".join(f"{name}: {text}" for name, text in sorted(status.items()))
+    return NotReplicated(
+        f"{wanted} has {have} of {want} copies ({who})",
+        next_step="bring the missing peers back; what is stored here stays",
+        have=have,
+        want=want,
+        holders=status,
+    )
+
+
+# --- reading -----------------------------------------------------------------------------------------------------
+
+
+def whole_copy(wanted: Ciphertext, vault: Vault, *, watch: Watch = unwatched) -> Place:
+    """Where the object is exactly what it must be: read to its end and hashed, not assumed.
 
     Raises Corrupted (peers have it, but none has it whole), Unavailable (none of those that answer has it).
     """
     refused: dict[str, str] = {}
     damaged = False
     for place in vault.places():
-        read = Meter(watch(f"{part.name}: checking the copy at {place.name}", vault.read(part.cid, at=place)))
+        read = Meter(watch(f"{wanted.name}: checking the copy at {place.name}", vault.read(wanted.cid, at=place)))
         try:
             read.drain()
         except Unavailable as error:
             refused[place.name] = error.what
             continue
-        if read.matches(part):
+        if wanted.is_read_by(read):
             return place
         damaged = True
-        refused[place.name] = f"gives {read.size} of {part.size} bytes, or other ones"
-        log.warning("%s of %s: %s %s", part.name, part.cid, place.name, refused[place.name])
-    raise _unreadable(f"{part.name} ({part.cid})", refused, damaged=damaged or is_damaged(part.cid, vault))
+        refused[place.name] = f"gives {read.size} of {wanted.size} bytes, or other ones"
+        log.warning("%s: %s %s", wanted, place.name, refused[place.name])
+    raise _unreadable(wanted, refused, damaged=damaged or is_damaged(wanted.cid, vault))
 
 
 def is_damaged(cid: Cid, vault: Vault) -> bool:
     """For an object that no place gives: a peer that is said to hold it answers, so its copy is damaged or gone."""
     try:
-        holding = {holder.peer for holder in vault.holders(cid) if holder.holds}
-    except Unavailable:
+        holding = {holder.peer for holder in claimed(cid, vault)}
+    except (Unavailable, ConfigError):  # nobody can say
         return False
     return any(place.peer in holding for place in vault.places() if place.local)
 
 
-def _unreadable(what: str, refused: dict[str, str], *, damaged: bool) -> PgkeepError:
+def _unreadable(wanted: Ciphertext, refused: Mapping[str, str], *, damaged: bool) -> PgkeepError:
     reasons = "; ".join(f"{name} {why}" for name, why in refused.items())
     if damaged:
         return Corrupted(
-            f"no whole copy of {what}: {reasons}",
+            f"no whole copy of {wanted}: {reasons}",
             next_step="bring more peers back, or choose another entry: pgkeep list",
         )
-    return Unavailable(f"{what} cannot be read: {reasons}", next_step="bring more peers back")
+    return Unavailable(f"{wanted} cannot be read: {reasons}", next_step="bring more peers back")

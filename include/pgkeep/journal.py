@@ -82,7 +82,7 @@ def begin(database: str, *, now: Instant) -> Journal:
     return Journal(format=FORMAT, database=database, sequence=0, previous=None, written=now, entries=())
 
 
-def entry(replicated: Replicated, *, after: Journal, now: Instant) -> Entry:
+def new_entry(replicated: Replicated, *, after: Journal, now: Instant) -> Entry:
     """The entry that names this backup in the version after `after`."""
     sealed = replicated.sealed
     return Entry(

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator
 
-from pgkeep.model import Digest, Part
+from pgkeep.model import Digest
 
 
 class Meter:
@@ -32,10 +32,6 @@ class Meter:
         """Reads the stream to its end, only to measure it."""
         for _ in self:
             pass
-
-    def matches(self, part: Part) -> bool:
-        """Whether what came through is the part's ciphertext, whole."""
-        return (self.size, self.digest) == (part.size, part.digest)
 
 
 def unwatched(_name: str, chunks: Iterator[bytes]) -> Iterator[bytes]:

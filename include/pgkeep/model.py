@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, NewType
-from urllib.parse import quote
 
 Cid = NewType("Cid", str)
 """IPFS content identifier (CIDv1, base32) of an object's ciphertext."""
@@ -147,33 +146,3 @@ def now() -> Instant:
 def instant(moment: datetime) -> Instant:
     """An aware datetime as the text that records carry."""
     return Instant(moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
-
-
-def part_name(database: str, *, kind: Kind, number: int, part: PartName) -> str:
-    """The pin name of a part: `pgkeep/<database>/full/<number>/<part>`."""
-    return f"{name_prefix(database)}{kind}/{number}/{part}"
-
-
-def journal_name(database: str, *, sequence: int) -> str:
-    """The pin name of a journal version: `pgkeep/<database>/journal/<sequence>`."""
-    return f"{name_prefix(database)}journal/{sequence}"
-
-
-def draft_name(database: str, *, sequence: int) -> str:
-    """The name of a journal version that the cluster does not name yet: litter, if a crash leaves it."""
-    return f"{name_prefix(database)}draft/{sequence}"
-
-
-def name_prefix(database: str) -> str:
-    """What the names of all objects of one database begin with; characters odd in a path or URL are %-encoded."""
-    return f"pgkeep/{quote(database, safe='')}/"
-
-
-def numbered(names: Mapping[str, frozenset[Cid]], *, database: str, what: str) -> dict[int, frozenset[Cid]]:
-    """The objects named `pgkeep/<database>/<what>/<number>[/...]`, by number; all other names are passed over."""
-    prefix, found = f"{name_prefix(database)}{what}/", dict[int, frozenset[Cid]]()
-    for name, cids in names.items():
-        number = name.removeprefix(prefix).split("/")[0]
-        if name.startswith(prefix) and number.isascii() and number.isdigit():
-            found[int(number)] = found.get(int(number), frozenset()) | cids
-    return found

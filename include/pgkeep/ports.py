@@ -191,6 +191,12 @@ class Vault(Protocol):
         Raises Unavailable (nobody answers, or too few peers for so many copies at the moment).
         """
 
+    def label(self, cid: Cid, *, name: str) -> None:
+        """Gives a pinned object that name in the Kubos themselves, wherever it is held and can be asked.
+
+        So it is found by name even when the cluster's pinset is lost. Raises Unavailable when the own peer is silent.
+        """
+
     def holders(self, cid: Cid) -> Sequence[Holder]:
         """What the cluster says of each peer it counts, one line per distinct Kubo identity. Raises Unavailable."""
 

@@ -65,18 +65,15 @@ def database(site: Site) -> list[Finding]:
 
 
 def _peers(health: VaultHealth) -> Iterator[Finding]:
-    for peer in health.peers:
+    for number, peer in enumerate(health.peers):
         about = f"peer {peer.name}"
         for failure in peer.failures:
-            yield Finding(about=about, what=failure.split(". Next: ")[0], next_step=_after(failure), fatal=True)
+            what, _, step = failure.partition(". Next: ")
+            yield Finding(about=about, what=what, next_step=step, fatal=number == 0)
         if not peer.failures:
             yield Finding(about=about, what=f"answers ({_versions(peer)})")
         yield from _old_versions(peer, about)
         yield from _room(peer, about)
-
-
-def _after(failure: str) -> str:
-    return failure.partition(". Next: ")[2] or "start it, or correct its connection"
 
 
 def _versions(peer: PeerHealth) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pgkeep import records
-from pgkeep.copies import whole_copy
+from pgkeep.copies import ciphertext, whole_copy
 from pgkeep.errors import Corrupted, NotRestorable
 from pgkeep.inventory import Inventory, differences
 from pgkeep.meter import Meter, unwatched
@@ -35,11 +35,13 @@ def restore(
 ) -> Restored:
     """Brings an entry back into `target`, proves it equal to its source, and only then gives it the target's name.
 
-    On any error the target is as it was. Raises Corrupted (bytes, or the comparison), NotRestorable, Unavailable,
-    ConfigError (target not empty, private key missing, privileges).
+    On any error before that the target is as it was; roles that were missing there may have been made. Raises
+    Corrupted (bytes, or the comparison), NotRestorable, Unavailable, ConfigError (target not empty, private key
+    missing, privileges).
     """
     target.require_free(replace=replace)
     inventory = read_inventory(entry, sealer, vault)
+    require_private_key(entry, sealer, vault)
     started = time.monotonic()
     with target.fresh(inventory) as fresh:
         fresh.load(plaintext(part_of(entry, "dump"), sealer, vault, watch=watch))
@@ -68,16 +70,25 @@ def read_inventory(entry: Entry, sealer: Sealer, vault: Vault) -> Inventory:
     return inventory
 
 
+def require_private_key(entry: Entry, sealer: Sealer, vault: Vault) -> None:
+    """A recipient's private key is here: tried on a small part, before hours are spent on the large one.
+
+    Raises ConfigError.
+    """
+    for _ in plaintext(part_of(entry, "globals"), sealer, vault):
+        pass
+
+
 def plaintext(part: Part, sealer: Sealer, vault: Vault, *, watch: Watch = unwatched) -> Iterator[bytes]:
     """A part's plaintext, from the first place that has it whole. Ends without an error only if all of it was right.
 
     Raises Corrupted, Unavailable (no place has it), ConfigError (no private key for it here).
     """
-    place = whole_copy(part, vault, watch=watch)
+    place = whole_copy(ciphertext(part), vault, watch=watch)
     cipher = Meter(vault.read(part.cid, at=place))
     plain = Meter(watch(part.name, sealer.open(cipher)))
     yield from plain
-    if not cipher.matches(part) or (plain.size, plain.digest) != (part.plain_size, part.plain_digest):
+    if not ciphertext(part).is_read_by(cipher) or (plain.size, plain.digest) != (part.plain_size, part.plain_digest):
         raise Corrupted(
             f"{part.name} ({part.cid}) changed at {place.name} while it was read",
             next_step="check that peer's disk, then run it again",

@@ -85,6 +85,12 @@ class MemoryVault:
             if content is not None:
                 peer.objects.setdefault(cid, content)
 
+    def label(self, cid: Cid, *, name: str) -> None:
+        self._require_own()
+        for peer in self._up():
+            if cid in peer.objects:
+                peer.pins[cid] = name
+
     def holders(self, cid: Cid) -> Sequence[Holder]:
         self._up()
         allocated = self.cluster.get(cid, ("", ()))[1]

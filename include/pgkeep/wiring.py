@@ -7,7 +7,13 @@ from urllib.parse import urlsplit
 
 from pgkeep.adapters.ipfs import Endpoint, IpfsVault, PeerAddress
 from pgkeep.adapters.openpgp import OpenPgpSealer
-from pgkeep.adapters.postgres import PostgresSource, PostgresTarget, Server, server_from_url
+from pgkeep.adapters.postgres import (
+    PostgresSource,
+    PostgresTarget,
+    Server,
+    server_from_parameters,
+    server_from_url,
+)
 from pgkeep.errors import ConfigError
 from pgkeep.journal_store import JournalStore
 from pgkeep.settings import Connection, Connections, Database, Peer, Settings
@@ -79,7 +85,7 @@ def target(into: str, connections: Connections, *, environ: Mapping[str, str] = 
         found, dbname = server_from_url(into, environ=environ)
     else:
         connection, _, dbname = into.partition("/")
-        found = server(connections(connection))
+        found = server(connections(connection), environ=environ)
     if not dbname:
         raise ConfigError(
             "the target names no database", next_step="end it with one: --into postgresql://user@host:5432/shop"
@@ -89,19 +95,26 @@ def target(into: str, connections: Connections, *, environ: Mapping[str, str] = 
 
 def server_named(where: str, connections: Connections, *, environ: Mapping[str, str] = os.environ) -> Server:
     """The server behind a connection id, or behind a URL whose password libpq finds elsewhere."""
-    return server_from_url(where, environ=environ)[0] if "://" in where else server(connections(where))
+    if "://" in where:
+        return server_from_url(where, environ=environ)[0]
+    return server(connections(where), environ=environ)
 
 
-def server(connection: Connection) -> Server:
-    """A PostgreSQL server; what is in the connection's extra goes to libpq (sslmode, sslrootcert, ...)."""
+def server(connection: Connection, *, environ: Mapping[str, str] = os.environ) -> Server:
+    """A PostgreSQL server; what is in the connection's extra goes to libpq (sslmode, sslrootcert, ...).
+
+    What the connection leaves out comes from `environ` as libpq does it. Raises ConfigError.
+    """
     _require_type(connection, "postgres")
-    return Server(
-        host=connection.host or "localhost",
-        port=connection.port or 5432,
-        user=connection.login,
-        password=connection.password,
-        options={key: str(value) for key, value in connection.extra.items()},
-    )
+    own = {
+        "host": connection.host,
+        "port": str(connection.port or ""),
+        "user": connection.login,
+        "password": connection.password,
+    }
+    extra = {key: str(value) for key, value in connection.extra.items() if key not in own}
+    given = {key: value for key, value in own.items() if value}
+    return server_from_parameters(extra | given, environ={"PGHOST": "localhost", **environ})
 
 
 def _peer(peer: Peer, connections: Connections) -> PeerAddress:

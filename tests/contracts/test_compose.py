@@ -21,7 +21,7 @@ import requests
 import yaml
 from psycopg import sql
 
-from pgkeep.sandbox import binaries, compose, ports
+from pgkeep.sandbox import binaries, compose, tcp_ports
 from pgkeep.sandbox.place import load_state, make_private_directory
 
 REPOSITORY = Path(__file__).parents[2]
@@ -83,7 +83,7 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> Volumes:
     for name in ("secrets", "site", "postgres", *(f"peers/peer-{index}" for index in PEERS)):
         make_private_directory(root / name)
     names = [f"{kind}-{index}" for kind in ("swarm", "rpc", "gossip", "rest") for index in PEERS]
-    found = Volumes(root=root, ports=ports.choose(names, taken=()))
+    found = Volumes(root=root, ports=tcp_ports.choose(names, taken=()))
     make_identities(root)
     prepare(found)
     return found

@@ -104,7 +104,7 @@ def test_an_isolated_sandbox_is_reached_from_inside_only(home: Path) -> None:
         socket.create_connection(("127.0.0.1", port))
     command = ["sh", "-c", 'psql "$PGKEEP_SOURCE_URL/postgres" -Atc "select 6*7"']
     entered = subprocess.run(
-        [sys.executable, "-m", "pgkeep.sandbox.isolated", str(home), "--", *command],
+        [sys.executable, "-m", "pgkeep.sandbox.isolated_sandbox", str(home), "--", *command],
         capture_output=True,
         text=True,
         check=True,

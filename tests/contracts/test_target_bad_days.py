@@ -15,6 +15,7 @@ from fix_postgres import (
     SAMPLE,
     Database,
     children,
+    drop,
     eventually,
     new_database,
     new_role,
@@ -61,6 +62,9 @@ class Captured:
 
     def chunks(self) -> Iterator[bytes]:
         return (self.dump[i : i + 4096] for i in range(0, len(self.dump), 4096))
+
+    def needing(self, role: str) -> Inventory:
+        return replace(self.inventory, roles=(role,))
 
     def with_properties(self, **changes: object) -> "Captured":
         properties: Properties = replace(self.inventory.properties, **changes)  # type: ignore[arg-type]
@@ -137,13 +141,26 @@ def drop_with_role(place: Database, role: str) -> None:
 
 
 def test_a_missing_role_is_made_without_login(captured: Captured, place: Database) -> None:
-    inventory = replace(captured.inventory, roles=("made by a restore",))
+    inventory, maintenance = captured.needing("made by a restore"), Database(server=place.server, name="postgres")
+    made = "SELECT rolcanlogin, rolsuper FROM pg_roles WHERE rolname = 'made by a restore'"
     try:
         with place.target().fresh(inventory):
-            made = Database(server=place.server, name="postgres").ask(
-                "SELECT rolcanlogin, rolsuper FROM pg_roles WHERE rolname = 'made by a restore'"
-            )
-        assert made == [(False, False)]
+            assert maintenance.ask(made) == [(False, False)]
+        assert maintenance.ask(made) == []
+        with place.target().fresh(inventory) as fresh:
+            fresh.take_place(replace=False)
+        assert maintenance.ask(made) == [(False, False)]
+    finally:
+        drop_with_role(place, "made by a restore")
+
+
+def test_a_role_that_has_come_to_be_needed_stays(captured: Captured, place: Database) -> None:
+    maintenance = Database(server=place.server, name="postgres")
+    try:
+        with new_database(place.server) as other, place.target().fresh(captured.needing("made by a restore")):
+            other.run(f'ALTER DATABASE {quoted(other.name)} OWNER TO "made by a restore"')
+        assert place.beside() == set()
+        assert maintenance.ask("SELECT count(*) FROM pg_roles WHERE rolname = 'made by a restore'") == [(1,)]
     finally:
         drop_with_role(place, "made by a restore")
 
@@ -156,7 +173,7 @@ def test_a_role_without_rights_learns_what_to_grant(captured: Captured, place: D
             pass
         assert caught.value.next_step.endswith(f"ALTER ROLE {quoted(role.name)} CREATEDB;")
         maintenance.run(f"ALTER ROLE {quoted(role.name)} CREATEDB")
-        inventory = replace(captured.inventory, roles=("nobody's role",))
+        inventory = captured.needing("nobody's role")
         with pytest.raises(ConfigError, match="nobody's role") as caught, seen.target().fresh(inventory):
             pass
         assert 'CREATE ROLE "nobody\'s role";' in caught.value.next_step
@@ -275,6 +292,33 @@ def test_sessions_on_the_replaced_database_end_and_find_the_new_one(captured: Ca
         busy.join()
     assert kept is not None
     assert replace(place, name=kept).ask("SELECT to_regclass('only_in_the_old')") == [("only_in_the_old",)]
+
+
+class Unquestioning(PostgresTarget):
+    """Does not look before it takes a place, so that what comes afterwards is the first to fail."""
+
+    def require_free(self, *, replace: bool) -> None:
+        pass
+
+
+def test_a_replaced_database_that_cannot_be_looked_into_stays_and_the_restore_is_done(
+    captured: Captured, place: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    maintenance = Database(server=place.server, name="postgres")
+    with new_role(maintenance, "LOGIN CREATEDB") as role:
+        name, owner = quoted(place.name), quoted(role.name)
+        maintenance.run(
+            f"CREATE DATABASE {name} TEMPLATE template0 OWNER {owner}",
+            f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC, {owner}",
+        )
+        try:
+            target = Unquestioning(server=place.seen_by(role).server, dbname=place.name)
+            with target.fresh(captured.with_properties(owner=role.name).inventory) as fresh:
+                kept = fresh.take_place(replace=True)
+            assert place.beside() == {kept}
+            assert f"{kept} stays at" in caplog.text
+        finally:
+            drop(place)
 
 
 def test_a_failed_takeover_changes_nothing(captured: Captured, place: Database) -> None:

@@ -12,6 +12,7 @@ from airflow.providers_manager import ProvidersManager
 from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
 from in_airflow.home import NOBODY_PASSWORD
+from pgkeep import wiring
 from pgkeep.adapters.ipfs import Cluster, Kubo
 from pgkeep.airflow.hooks import IpfsClusterHook, IpfsHook, SiteHook, airflow_connection
 from pgkeep.airflow.provider import get_provider_info
@@ -55,7 +56,9 @@ def test_a_connection_arrives_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_libpq_does_not_get_what_only_airflow_understands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_SOME", "postgres://u:p@h/d?sslmode=require&cursor=dictcursor&iam=false")
-    assert airflow_connection("some").extra == {"sslmode": "require"}
+    found = wiring.server(airflow_connection("some"), environ={}).parameters("d")
+    assert (found["host"], found["sslmode"]) == ("h", "require")
+    assert not {"cursor", "iam"} & set(found)
 
 
 def test_a_connection_that_is_not_there(airflow_database: None) -> None:

@@ -1,24 +1,14 @@
 """The README's commands, run as they are printed there."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from fix_docs import commands
 from fix_node import Node
-
-ROOT = Path(__file__).parents[2]
-
-
-def commands(document: str, heading: str) -> list[str]:
-    """The commands of the first shell block below a heading."""
-    text = (ROOT / document).read_text(encoding="utf-8").split(f"\n## {heading}\n")[1]
-    block = re.search(r"```sh\n(.*?)```", text, re.DOTALL)
-    assert block is not None
-    return [line.split("  # ")[0].strip() for line in block[1].splitlines() if line.strip()]
 
 
 def run(node: Node, command: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pgkeep.sandbox import airflow_servers, binaries, compose, compose_health, peers
+from pgkeep.sandbox import airflow_servers, binaries, compose, compose_health, peer_settings
 from pgkeep.sandbox.place import State
 from pgkeep.settings import from_environment, parse
 from pgkeep.wiring import endpoint, open_vault, server
@@ -192,7 +192,7 @@ def test_the_file_holds_no_secret() -> None:
 @pytest.mark.parametrize("index", [1, 2, 3])
 def test_peers_run_with_the_sandbox_settings(index: int) -> None:
     kubo, cluster = SERVICES[f"kubo-{index}"], SERVICES[f"cluster-{index}"]
-    assert kubo["environment"] == {"IPFS_PATH": "/peer/ipfs", **peers.kubo_environment()}
+    assert kubo["environment"] == {"IPFS_PATH": "/peer/ipfs", **peer_settings.kubo_environment()}
     # ipfs-cluster lets CLUSTER_... override service.json; that must stay the one source.
     assert cluster["environment"] == {"IPFS_CLUSTER_PATH": "/peer/cluster"}
     assert kubo["user"] == cluster["user"] == ":".join(map(str, compose.Owners().peers))

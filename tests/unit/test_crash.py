@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from pgkeep import backup, records, restore
+from pgkeep.copies import ciphertext
 from pgkeep.errors import PgkeepError
 from pgkeep.journal_store import JournalStore
 from pgkeep.meter import Meter
@@ -55,6 +56,9 @@ class FragileVault:
 
     def pin(self, cid: Cid, *, name: str, copies: int) -> None:
         self._touch(lambda: self.inner.pin(cid, name=name, copies=copies))
+
+    def label(self, cid: Cid, *, name: str) -> None:
+        self._touch(lambda: self.inner.label(cid, name=name))
 
     def holders(self, cid: Cid) -> Sequence[Holder]:
         return list(self._touch(lambda: self.inner.holders(cid)))
@@ -118,7 +122,7 @@ class Node:
             for peer in self.world.peers:
                 read = Meter([peer.objects[part.cid]])
                 read.drain()
-                assert read.matches(part), f"{peer.name} does not have {part.name}"
+                assert ciphertext(part).is_read_by(read), f"{peer.name} does not have {part.name}"
         assert set(self.source.released) <= {entry.sequence for entry in journal.entries}
 
 

@@ -11,16 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pgkeep import wiring
 from pgkeep.adapters.postgres import Server, server_from_url
 from pgkeep.adapters.postgres.creation import LONGEST_NAME, shortened
 from pgkeep.adapters.postgres.loading import REFUSED_LINE, without_refused_line
-from pgkeep.adapters.postgres.programs import NEEDED, find_tools
+from pgkeep.adapters.postgres.programs import NEEDED, Tools, find_tools
 from pgkeep.adapters.postgres.relations import Ignored
+from pgkeep.adapters.postgres.running import Command, ToolFailedError, read, through, write
 from pgkeep.adapters.postgres.source import journal_lock_key
 from pgkeep.adapters.postgres.takeover import property_statements, setting_statement
-from pgkeep.adapters.postgres.tools import Command, ToolFailedError, Tools, read, through, write
 from pgkeep.errors import ConfigError
 from pgkeep.inventory import Grant, Setting
+from pgkeep.settings import Connection
 from pgkeep.testing import SAMPLE_PROPERTIES
 
 SERVER = Server(host="db.example", port=5433, user="keeper", password="top-secret", options={"sslmode": "require"})
@@ -43,6 +45,32 @@ def test_what_a_url_leaves_out_comes_from_the_environment() -> None:
     server, dbname = server_from_url("postgresql://", environ=environ)
     assert (server.label, server.user, server.options["passfile"], dbname) == ("elsewhere:6000", "me", "/p", "shop")
     assert server_from_url("postgresql://here:1/x", environ=environ)[0].label == "here:1"
+
+
+def test_what_a_connection_leaves_out_comes_from_the_environment_for_us_and_for_programs_alike() -> None:
+    environ = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": "/ca", "PGPASSFILE": "/p", "PGPORT": "6000", "PGUSER": "me"}
+    connection = Connection(
+        id="db", type="postgres", host="h", login="keeper", extra={"sslrootcert": "/own", "host": "x"}
+    )
+    found = wiring.server(connection, environ=environ)
+    child = found.environment("shop")
+    wanted = {"host": "h", "port": 6000, "user": "keeper", "sslmode": "verify-full", "passfile": "/p"}
+    for name, value in (wanted | {"sslrootcert": "/own"}).items():
+        assert found.parameters("shop")[name] == value
+        assert child[f"PG{name.upper()}"] == str(value)
+
+
+def test_a_connection_without_a_host_is_here() -> None:
+    nowhere = Connection(id="db", type="postgres", host="")
+    assert wiring.server(nowhere, environ={}).label == "localhost:5432"
+    assert wiring.server(nowhere, environ={"PGHOST": "db.example"}).label == "db.example:5432"
+
+
+@pytest.mark.parametrize(("url", "environ"), [("postgresql://h/d", {"PGSERVICE": "s"}), ("service=s", {})])
+def test_a_service_is_refused(url: str, environ: dict[str, str]) -> None:
+    """Its file would overrule what pg_dump is told, and not what we say ourselves."""
+    with pytest.raises(ConfigError, match="PGSERVICE"):
+        server_from_url(url, environ=environ)
 
 
 @pytest.mark.parametrize(

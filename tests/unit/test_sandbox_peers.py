@@ -7,7 +7,7 @@ import pytest
 
 from pgkeep.errors import ConfigError
 from pgkeep.sandbox import peer_homes
-from pgkeep.sandbox.peers import Json, Peer, cluster_config, kubo_config, loopback, swarm_key
+from pgkeep.sandbox.peer_settings import Json, Peer, cluster_config, kubo_config, loopback, swarm_key
 
 BASE: Json = {
     "Identity": {"PeerID": "12D3KooWown", "PrivKey": "private"},

@@ -12,7 +12,7 @@ import pytest
 
 from pgkeep import sandbox
 from pgkeep.errors import ConfigError, Unavailable
-from pgkeep.sandbox import binaries, go_build, ports, postgres_programs, sample, sample_rows
+from pgkeep.sandbox import binaries, go_build, postgres_programs, sample, sample_rows, tcp_ports
 from pgkeep.sandbox.place import State, load_state, locked, make_private_directory, save_state, write_private
 
 
@@ -83,17 +83,17 @@ def test_the_home_is_a_data_directory(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 def test_ports_are_different_free_and_not_taken() -> None:
-    chosen = ports.choose(["a", "b", "c"], taken=[])
+    chosen = tcp_ports.choose(["a", "b", "c"], taken=[])
     assert len(set(chosen.values())) == 3
-    assert not set(ports.choose(["d"], taken=ports.RANGE[1:]).values()) - {ports.RANGE[0]}
+    assert not set(tcp_ports.choose(["d"], taken=tcp_ports.RANGE[1:]).values()) - {tcp_ports.RANGE[0]}
     with socket.create_server(("127.0.0.1", chosen["a"])):
-        assert not ports.is_free(chosen["a"])
-    assert ports.is_free(chosen["a"])
+        assert not tcp_ports.is_free(chosen["a"])
+    assert tcp_ports.is_free(chosen["a"])
 
 
 def test_no_port_left() -> None:
     with pytest.raises(Unavailable, match="no free TCP port"):
-        ports.choose(["a"], taken=ports.RANGE)
+        tcp_ports.choose(["a"], taken=tcp_ports.RANGE)
 
 
 def test_postgres_is_complete_and_not_too_old() -> None:

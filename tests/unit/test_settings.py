@@ -73,7 +73,7 @@ def test_odd_names_become_ids_that_never_meet() -> None:
         ("copies = 2", "copies = 0", "vault.copies: is 0; write a whole number from 1 up"),
         ("copies = 2", "copies = true", "vault.copies: is True; write a whole number from 1 up"),
         ("copies = 2", "copeis = 2", "vault.copeis: no such key; did you mean copies?"),
-        ('kubo = "pgkeep_kubo"\n', "", "vault.peers[0]: this node's own peer needs both; write kubo = and cluster ="),
+        ('kubo = "pgkeep_kubo"\n', "", "vault.peers[0]: this node's own peer needs its Kubo; write kubo ="),
         (
             "pgkeep_cluster_2",
             "pgkeep_cluster",
@@ -91,6 +91,7 @@ def test_odd_names_become_ids_that_never_meet() -> None:
         ("Europe/Brussels", "Mars", "is 'Mars'; write the name of a time zone"),
         ("public.session", "session", "is ['session']; write a list of schema.table"),
         ('connection = "pgkeep_source"', "", "databases.shop.connection: is missing; write the connection of its"),
+        ("[defaults]", '[defaults]\ndbname = "x"', "defaults.dbname: would make every database the same one"),
         ("[databases.shop]", "[databases]\nshop = 1", "databases.shop: is not a section"),
         ("[defaults]", "[default]", "[default]: no such section; there are databases, defaults, keys, vault"),
     ],

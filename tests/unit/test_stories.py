@@ -1,6 +1,6 @@
 """The stories over the doubles: a backup is made, found again and brought back, on good days and on bad ones."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -9,8 +9,9 @@ import pytest
 from pgkeep import backup, journal, records, restore
 from pgkeep.errors import ConfigError, Corrupted, NotReplicated, NotRestorable, Unavailable
 from pgkeep.journal_store import KEPT_VERSIONS, JournalStore
-from pgkeep.model import Cid, Entry, KeyFingerprint, Origin, Sealed, Stored, journal_name, now, part_name
-from pgkeep.ports import Snapshot
+from pgkeep.model import Cid, Entry, KeyFingerprint, Origin, Sealed, Stored, now
+from pgkeep.pin_names import journal_name, part_name
+from pgkeep.ports import Place, Snapshot
 from pgkeep.testing import NODE, RECIPIENTS, MemorySealer, MemorySource, MemoryTarget, MemoryVault, sample_inventory
 
 ORIGIN = Origin(host="node-1", by="test")
@@ -152,15 +153,16 @@ def test_a_copy_with_other_bytes_does_not_count(world: World) -> None:
     with pytest.raises(NotReplicated) as caught:
         backup.replicate(sealed, world.vault, copies=3, patience=0.0)
     assert (caught.value.have, caught.value.want) == (2, 3)
-    assert caught.value.holders["bob"] == "other bytes"
+    assert caught.value.holders["bob"] == "does not give it whole"
 
 
 def test_claims_count_for_the_part_with_the_fewest(world: World) -> None:
     sealed = world.seal()
     backup.ask(sealed, world.vault, copies=3)
-    assert backup.claims(sealed, world.vault) == 3
+    backup.require_claims(sealed, world.vault, copies=3)
     world.vault.pin(sealed.backup.parts[1].cid, name="x", copies=2)
-    assert backup.claims(sealed, world.vault) == 2
+    with pytest.raises(NotReplicated, match=r"globals .* has 2 of 3 copies"):
+        backup.require_claims(sealed, world.vault, copies=3)
 
 
 def test_recording_twice_gives_one_entry(world: World) -> None:
@@ -277,8 +279,8 @@ def test_an_older_version_under_a_newer_name_is_a_rollback(world: World) -> None
     world.full()
     world.full()
     newest, older = world.journal_cid(2), world.journal_cid(1)
-    del world.vault.cluster[newest]
-    world.vault.cluster[older] = (journal_name("shop", sequence=2), world.vault.cluster[older][1])
+    world.vault.drop(newest)
+    world.vault.pin(older, name=journal_name("shop", sequence=2), copies=3)
     with pytest.raises(Corrupted, match="is version 1 of shop: somebody put an older"):
         world.journals.head()
 
@@ -290,6 +292,92 @@ def test_removed_newer_versions_are_betrayed_by_the_backups_they_named(world: Wo
         world.vault.drop(world.journal_cid(sequence))
     with pytest.raises(Corrupted, match="newer versions were removed"):
         world.journals.head()
+
+
+def test_a_removed_newest_version_is_betrayed_by_what_it_named(world: World) -> None:
+    for _ in range(3):
+        world.full()
+    world.vault.drop(world.journal_cid(3))
+    with pytest.raises(Corrupted, match="newer versions were removed"):
+        world.journals.head()
+    with pytest.raises(Corrupted, match="newer versions were removed"):
+        world.capture()
+
+
+def test_without_the_clusters_pinset_kubos_own_names_are_enough(world: World) -> None:
+    world.full()
+    world.vault.cluster.clear()
+    assert world.journals.head().journal.sequence == 1
+    world.vault.peers[0].up = False
+    target = MemoryTarget()
+    world.restore(target)
+    assert target.database == world.source.holding
+
+
+def test_a_new_recipient_need_not_read_older_versions(world: World) -> None:
+    world.full()
+    newcomer = KeyFingerprint("F" * 40)
+    world.sealer.recipients = (*RECIPIENTS, newcomer)
+    world.full()
+    theirs = replace(world.sealer, holds=frozenset({newcomer}))
+    assert replace(world.journals, sealer=theirs).head().journal.sequence == 2
+
+
+def test_an_object_for_others_beside_the_valid_version_is_ignored(world: World) -> None:
+    world.full()
+    foreign = replace(world.sealer, recipients=(KeyFingerprint("F" * 40),), signer=KeyFingerprint("E" * 40))
+    cid = world.vault.add(foreign.seal([b"x"], audience="journal"), name="x")
+    world.vault.pin(cid, name=journal_name("shop", sequence=1), copies=3)
+    assert world.journals.head().journal.sequence == 1
+
+
+def test_a_version_that_reads_back_different_is_never_published(world: World) -> None:
+    class Rotten(MemoryVault):
+        def add(self, chunks: Iterable[bytes], *, name: str) -> Cid:
+            cid = super().add(chunks, name=name)
+            if "draft" in name:
+                self.peers[0].objects[cid] = b"rotten"
+            return cid
+
+    world.vault = Rotten()
+    world.journals = replace(world.journals, vault=world.vault)
+    with pytest.raises(Corrupted):
+        world.journals.begin()
+    assert world.vault.cluster == {}
+
+
+def test_an_entry_that_is_written_stays_written_whatever_tidying_meets(world: World) -> None:
+    class Forgetful(MemoryVault):
+        def label(self, cid: Cid, *, name: str) -> None:
+            if "recorded" in name:
+                raise Unavailable("gone", next_step="again")
+            super().label(cid, name=name)
+
+    world.vault = Forgetful()
+    world.journals = replace(world.journals, vault=world.vault)
+    world.journals.begin()
+    assert world.full().sequence == 1
+
+
+def test_a_dump_is_not_read_again_and_again_while_another_part_is_missing(world: World) -> None:
+    class Counting(MemoryVault):
+        reads = 0
+
+        def read(self, cid: Cid, *, at: Place) -> Iterator[bytes]:
+            self.reads += 1
+            return super().read(cid, at=at)
+
+        def pin(self, cid: Cid, *, name: str, copies: int) -> None:
+            super().pin(cid, name=name, copies=copies - name.endswith("globals"))
+
+    world.vault = Counting()
+    world.journals = replace(world.journals, vault=world.vault)
+    world.journals.begin()
+    sealed = world.seal()
+    before = world.vault.reads
+    with pytest.raises(NotReplicated):
+        backup.replicate(sealed, world.vault, copies=3, patience=0.5)
+    assert world.vault.reads == before
 
 
 def test_a_journal_signed_by_a_stranger_is_refused(world: World) -> None:

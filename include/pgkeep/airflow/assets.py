@@ -4,7 +4,8 @@ from typing import Any
 
 from airflow.sdk import Asset
 
-from pgkeep.model import Entry, name_prefix
+from pgkeep.model import Entry
+from pgkeep.pin_names import name_prefix
 
 
 def full_backups(database: str) -> Asset:

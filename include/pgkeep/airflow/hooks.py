@@ -6,7 +6,7 @@ Drivers are imported only when something is opened: every parse of a DAG file lo
 import os
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -46,17 +46,8 @@ def airflow_connection(name: str) -> Connection:
         login=found.login,
         password=found.password,
         schema=found.schema,
-        extra=_for_libpq(found.extra_dejson) if found.conn_type == "postgres" else found.extra_dejson,
+        extra=found.extra_dejson,
     )
-
-
-def _for_libpq(extra: dict[str, Any]) -> dict[str, Any]:
-    """Without the keys that mean something to Airflow only: libpq refuses what it does not know."""
-    if not extra:
-        return extra
-    from airflow.providers.postgres.hooks.postgres import PostgresHook
-
-    return {key: value for key, value in extra.items() if key not in PostgresHook.ignored_extra_options}
 
 
 class SiteHook(BaseHook):

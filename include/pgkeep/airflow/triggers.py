@@ -45,18 +45,19 @@ class ReplicationTrigger(BaseTrigger):
             await asyncio.sleep(min(pause, left))
             pause = min(2 * pause, LONGEST_PAUSE)
             try:
-                claimed = await asyncio.to_thread(self._look)
+                await asyncio.to_thread(self._look)
+                claimed = True
             except PgkeepError as error:
                 log.info("%s", error)
                 refused = "" if error.transient else str(error)
         event = {"deadline": self.deadline, "pause": pause, "refused": refused}
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
-    def _look(self) -> bool:
-        """A pin that could not be written while peers were missing is written now."""
+    def _look(self) -> None:
+        """A pin that could not be written while peers were missing is written now. Raises NotReplicated, ..."""
         sealed, vault = records.decode(Sealed, self.sealed), self.vault()
         backup.ask(sealed, vault, copies=self.copies)
-        return backup.claims(sealed, vault) >= self.copies
+        backup.require_claims(sealed, vault, copies=self.copies)
 
     def vault(self) -> Vault:
         """The cluster as this process sees it. Raises ConfigError."""

@@ -1,14 +1,19 @@
 """restore, fetch: getting it back."""
 
 import argparse
+import logging
 import sys
+from collections.abc import Sequence
 
 from pgkeep import restore, wiring
 from pgkeep.cli.context import Commands, connections, loaded_settings, watch
 from pgkeep.cli.show import restored_line
-from pgkeep.errors import ConfigError, NotRestorable
+from pgkeep.errors import ConfigError, NotRestorable, PgkeepError
+from pgkeep.journal_store import JournalStore
 from pgkeep.model import Cid, Part
-from pgkeep.settings import Settings
+from pgkeep.pin_names import ALL, databases
+
+log = logging.getLogger(__name__)
 
 
 def add_commands(commands: Commands) -> None:
@@ -25,6 +30,8 @@ def add_commands(commands: Commands) -> None:
 
     command = commands.add_parser("fetch", help="write the verified plaintext of one object to standard output")
     command.add_argument("cid", metavar="CID", help="as `pgkeep list --json` shows it")
+    command.add_argument("--database", metavar="NAME", help="whose it is (default: every journal is asked)")
+    command.add_argument("--journal", metavar="VERSION|CID", help="a version of the journal that you trust")
     command.set_defaults(run=fetch)
 
 
@@ -45,21 +52,31 @@ def fetch(chosen: argparse.Namespace) -> None:
     if sys.stdout.isatty():
         raise ConfigError("this would write a backup to your terminal", next_step=f"pgkeep fetch {chosen.cid} > FILE")
     found = loaded_settings()
-    part = _named(Cid(chosen.cid), found)
     vault, sealer = wiring.open_vault(found, connections()), wiring.open_sealer(found)
+    names = [chosen.database] if chosen.database else databases(vault.listing(ALL).names)
+    stores = [wiring.journals(found, name, vault=vault, sealer=sealer) for name in names]
+    part = _named(Cid(chosen.cid), stores, accept=chosen.journal)
     for chunk in restore.plaintext(part, sealer, vault, watch=watch()):
         sys.stdout.buffer.write(chunk)
     sys.stdout.buffer.flush()
 
 
-def _named(cid: Cid, found: Settings) -> Part:
-    """The part with that CID in any configured database's journal. Raises NotRestorable: nobody vouches for it."""
-    vault, sealer = wiring.open_vault(found, connections()), wiring.open_sealer(found)
-    for name in found.databases:
-        entry = wiring.journals(found, name, vault=vault, sealer=sealer).head().journal.naming(cid)
+def _named(cid: Cid, stores: Sequence[JournalStore], *, accept: str | None) -> Part:
+    """The part with that CID in any of the journals. A journal that cannot be read does not stand in the others' way.
+
+    Raises NotRestorable: nobody vouches for it; or why the only journal cannot be read.
+    """
+    for store in stores:
+        try:
+            entry = store.head(accept=accept).journal.naming(cid)
+        except PgkeepError as error:
+            if len(stores) == 1:
+                raise
+            log.warning("the journal of %s cannot be read: %s", store.database, error)
+            continue
         if entry is not None:
             return next(part for part in entry.backup.parts if part.cid == cid)
     raise NotRestorable(
-        f"no journal of {', '.join(found.databases) or 'any database'} names {cid}",
+        f"no journal of {', '.join(store.database for store in stores) or 'any database'} names {cid}",
         next_step="pgkeep list NAME --json shows the CIDs that there are",
     )

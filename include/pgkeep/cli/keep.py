@@ -2,16 +2,21 @@
 
 import argparse
 import json
+import logging
 import os
 import socket
 import sys
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pgkeep import backup, preflight, records, settings, wiring
 from pgkeep.cli.context import Commands, connections, loaded_settings, watch
+from pgkeep.cli.pending import Pending
 from pgkeep.cli.show import entry_line, entry_table
-from pgkeep.errors import ConfigError
-from pgkeep.model import Entry, Origin
+from pgkeep.errors import ConfigError, Unavailable
+from pgkeep.model import Entry, Origin, Sealed
 from pgkeep.ports import Vault
+
+log = logging.getLogger(__name__)
 
 
 def add_commands(commands: Commands) -> None:
@@ -25,6 +30,7 @@ def add_commands(commands: Commands) -> None:
     command.add_argument("name", metavar="NAME")
     command.add_argument("--full", action="store_true", required=True, help="everything it holds")
     command.add_argument("--wait", metavar="SECONDS", type=float, default=600.0, help="for the copies (default: 600)")
+    command.add_argument("--resume", action="store_true", help="go on with the dump that the last try has stored")
     command.set_defaults(run=make_backup)
 
     command = commands.add_parser("list", help="show the backups of a database")
@@ -50,7 +56,7 @@ def init(chosen: argparse.Namespace) -> None:
     database = found.database(chosen.name) if known else found.newcomer(chosen.name, own)
     site = wiring.site_of(found, database, connections())
     preflight.require_source(site)
-    head = site.journals.begin()
+    head = backup.begin(site.source, site.journals)
     if not known:
         settings.add_database(os.environ[settings.VARIABLE], chosen.name, own)
     print(
@@ -62,8 +68,8 @@ def init(chosen: argparse.Namespace) -> None:
 def _source(source: str) -> dict[str, str]:
     """The settings that `--source` stands for: a server, and perhaps a database on it."""
     if "://" in source:
-        server, _, dbname = source.partition("://")[2].partition("/")
-        own = {"connection": f"{source.partition('://')[0]}://{server}", "dbname": dbname}
+        url = urlsplit(source)
+        own = {"connection": urlunsplit(url._replace(path="")), "dbname": unquote(url.path.removeprefix("/"))}
     else:
         connection, _, dbname = source.partition("/")
         own = {"connection": connection, "dbname": dbname}
@@ -73,13 +79,20 @@ def _source(source: str) -> dict[str, str]:
 def make_backup(chosen: argparse.Namespace) -> None:
     """`pgkeep backup NAME --full`: the very steps that Airflow's tasks take."""
     site = wiring.site(loaded_settings(), chosen.name, connections())
-    origin = Origin(host=socket.gethostname(), by="command line")
-    stored = backup.capture(site.source, site.sealer, site.vault, site.journals, origin=origin, watch=watch())
-    sealed = backup.check(stored, site.sealer, site.vault)
+    pending = Pending(chosen.name)
+    sealed = pending.read() if chosen.resume else _captured(site)
+    pending.write(sealed)
     replicated = backup.replicate(sealed, site.vault, copies=site.copies, patience=chosen.wait)
     entry = backup.record(replicated, site.source, site.journals, site.vault)
+    pending.forget()
     backup.release(entry, site.source, site.journals)
     print(entry_line(entry))
+
+
+def _captured(site: wiring.Site) -> Sealed:
+    origin = Origin(host=socket.gethostname(), by="command line")
+    stored = backup.capture(site.source, site.sealer, site.vault, site.journals, origin=origin, watch=watch())
+    return backup.check(stored, site.sealer, site.vault)
 
 
 def list_backups(chosen: argparse.Namespace) -> None:
@@ -99,8 +112,16 @@ def list_backups(chosen: argparse.Namespace) -> None:
         print(entry_table(journal, rows))
 
 
-def copies_now(entry: Entry, vault: Vault) -> int:
-    """How many distinct peers hold every part at this moment, as the cluster says."""
+def copies_now(entry: Entry, vault: Vault) -> int | None:
+    """How many distinct peers hold every part at this moment, as the cluster says; None: nobody can say."""
+    try:
+        return _copies_of_all(entry, vault)
+    except (ConfigError, Unavailable) as error:
+        log.warning("how many copies there are now is not known: %s", error)
+        return None
+
+
+def _copies_of_all(entry: Entry, vault: Vault) -> int:
     holding = ({h.peer for h in vault.holders(part.cid) if h.holds} for part in entry.backup.parts)
     return len(set.intersection(*holding))
 
@@ -115,4 +136,5 @@ def check(chosen: argparse.Namespace) -> None:
     for finding in findings:
         print(finding)
     preflight.require_all(findings)
-    print(f"all {len(findings)} checks passed")
+    warnings = sum(bool(finding.next_step) for finding in findings)
+    print(f"{len(findings) - warnings} checks passed, {warnings} warnings")

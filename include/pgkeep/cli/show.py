@@ -31,7 +31,7 @@ def restored_line(restored: Restored, label: str) -> str:
     )
 
 
-def entry_table(journal: Journal, rows: Sequence[tuple[Entry, int]]) -> str:
+def entry_table(journal: Journal, rows: Sequence[tuple[Entry, int | None]]) -> str:
     """The entries of a journal, newest last, with the copies that exist now."""
     header = ("ENTRY", "KIND", "AS OF", "AGE", "TABLES", "ROWS", "SIZE", "COPIES", "MADE BY")
     table = [header, *(_row(entry, copies) for entry, copies in rows)]
@@ -40,7 +40,7 @@ def entry_table(journal: Journal, rows: Sequence[tuple[Entry, int]]) -> str:
     return "\n".join([f"{journal.database}: version {journal.sequence} of the journal", *lines])
 
 
-def _row(entry: Entry, copies: int) -> tuple[str, ...]:
+def _row(entry: Entry, copies: int | None) -> tuple[str, ...]:
     backup = entry.backup
     return (
         str(entry.sequence),
@@ -50,7 +50,7 @@ def _row(entry: Entry, copies: int) -> tuple[str, ...]:
         str(backup.totals.tables),
         str(backup.totals.rows),
         human_size(backup.size),
-        f"{copies} of {entry.copies}",
+        f"{'?' if copies is None else copies} of {entry.copies}",
         f"{backup.origin.by} on {backup.origin.host}",
     )
 

@@ -19,14 +19,14 @@ def up(home: Path, *, airflow: bool, isolated: bool, report: Report) -> None:
     `isolated`: in a world with nothing but loopback; a warning is reported, and the host's loopback used, where the
     system forbids that. May be repeated at any time and after any accident. Raises ConfigError or Unavailable.
     """
-    from . import isolated as story
+    from . import isolated_sandbox as story
 
     story.up(home.absolute(), airflow=airflow, isolated=isolated, report=report)
 
 
 def status(home: Path) -> Sequence[ServerStatus]:
     """What runs, server by server; empty if there is no sandbox in `home`."""
-    from . import isolated as story
+    from . import isolated_sandbox as story
 
     return story.status(home.absolute())
 
@@ -40,13 +40,13 @@ def environment(home: Path) -> dict[str, str]:
 
 def down(home: Path, *, report: Report) -> None:
     """Ends every process of the sandbox and keeps its data. May be repeated."""
-    from . import isolated as story
+    from . import isolated_sandbox as story
 
     story.down(home.absolute(), report=report)
 
 
 def remove(home: Path, *, report: Report) -> None:
     """Ends the sandbox and deletes all its data, also what lies outside `home` because another user owns it."""
-    from . import isolated as story
+    from . import isolated_sandbox as story
 
     story.remove(home.absolute(), report=report)

@@ -21,7 +21,7 @@ from psycopg import sql
 import pgkeep
 from pgkeep.errors import ConfigError, Unavailable
 
-from . import postgres, processes
+from . import postgres_servers, processes
 from .place import Report, State, digest, make_private_directory, write_private
 from .processes import Server, inherited_environment
 
@@ -77,7 +77,7 @@ def variables(home: Path, state: State) -> dict[str, str]:
 
 def _settings(state: State, place: Path) -> dict[str, str]:
     # The password comes from PGPASSFILE, so that no program prints it with the address.
-    database = f"postgresql+psycopg2://{postgres.ROLE}@127.0.0.1:{state.ports['metadata']}/{DATABASE}"
+    database = f"postgresql+psycopg2://{postgres_servers.ROLE}@127.0.0.1:{state.ports['metadata']}/{DATABASE}"
     return {
         "API__BASE_URL": url(state),
         "API__HOST": "127.0.0.1",
@@ -160,7 +160,7 @@ def _version() -> str:
 
 def _create_database(state: State) -> bool:
     """True if it was not there."""
-    with psycopg.connect(postgres.conninfo("metadata", state), autocommit=True) as connection:
+    with psycopg.connect(postgres_servers.conninfo("metadata", state), autocommit=True) as connection:
         missing = connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).fetchone() is None
         if missing:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))

@@ -26,14 +26,14 @@ from string import Template
 from . import airflow_servers, keys, peer_homes
 from .peer_servers import COUNT, REST_USER
 from .place import State, load_state, make_private_directory, save_state, write_private
-from .postgres import ROLE
+from .postgres_servers import ROLE
 
 SECRETS = ("swarm", "cluster", "rest", ROLE, "airflow", *airflow_servers.SECRETS)
 DATABASE_HOST = "postgres"
 RPC, REST = 5001, 9094
 
 Addresses = Callable[[int], Mapping[str, str]]
-"""The addresses of the peer of that number, by the fields of `peers.Peer`."""
+"""The addresses of the peer of that number, by the fields of `peer_settings.Peer`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

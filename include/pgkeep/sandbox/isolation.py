@@ -5,8 +5,8 @@
 runs the command in network and process namespaces of its own, and ends with its exit code. When it ends, all that it
 left running ends, too. Where the system forbids such namespaces it says so and runs the command without them.
 
-The world of `pgkeep sandbox up --isolated` is held open by one small process: see `isolated.py`. This file uses the
-standard library only and is also run by its path, so that every step inside costs milliseconds.
+The world of `pgkeep sandbox up --isolated` is held open by one small process: see `isolated_sandbox.py`. This file uses
+the standard library only and is also run by its path, so that every step inside costs milliseconds.
 """
 
 import array

@@ -9,7 +9,17 @@ from pathlib import Path
 
 from pgkeep.errors import ConfigError
 
-from . import airflow_servers, binaries, keys, peer_homes, peer_servers, ports, postgres, processes, user_files
+from . import (
+    airflow_servers,
+    binaries,
+    keys,
+    peer_homes,
+    peer_servers,
+    postgres_servers,
+    processes,
+    tcp_ports,
+    user_files,
+)
 from .place import Report, State, load_state, locked, make_private_directory, save_state
 from .postgres_programs import find_programs
 from .processes import Server, ServerStatus
@@ -19,7 +29,7 @@ PORTS = ("source", "scratch", "metadata", airflow_servers.PORT, *peer_servers.po
 
 
 def up(home: Path, *, airflow: bool, report: Report) -> None:
-    """Starts what does not run yet, in the world that we are in. `isolated.up` says the rest."""
+    """Starts what does not run yet, in the world that we are in. `isolated_sandbox.up` says the rest."""
     with locked(home, report):
         state = _prepare(home, airflow=airflow, report=report)
         state, started = _start(home, state, report)
@@ -47,26 +57,26 @@ def _prepare(home: Path, *, airflow: bool, report: Report) -> State:
 
 
 def _with_programs(home: Path, state: State, report: Report) -> State:
-    owner = postgres.find_owner()
-    programs = postgres.reachable_programs(find_programs(preferred=state.postgres_major), owner)
+    owner = postgres_servers.find_owner()
+    programs = postgres_servers.reachable_programs(find_programs(preferred=state.postgres_major), owner)
     return replace(
         state,
         ipfs_programs=str(binaries.provide(report, known=state.ipfs_programs)),
         postgres_programs=str(programs.directory),
         postgres_major=programs.major,
-        postgres_data=state.postgres_data or str(postgres.choose_data(home, owner)),
+        postgres_data=state.postgres_data or str(postgres_servers.choose_data(home, owner)),
         agent_sockets=keys.prepare_keyring(home / "gnupg", sockets=state.agent_sockets),
     )
 
 
 def _with_free_ports(home: Path, state: State, report: Report) -> State:
     """Keeps every port that is free or held by our own server, and chooses the others."""
-    state = state.with_ports(ports.choose([n for n in PORTS if n not in state.ports], taken=state.ports.values()))
+    state = state.with_ports(tcp_ports.choose([n for n in PORTS if n not in state.ports], taken=state.ports.values()))
     running = {server.name for server in servers(home, state) if processes.members(home / "run", server)}
-    lost = [n for n in PORTS if _server_of(n) not in running and not ports.is_free(state.ports[n])]
+    lost = [n for n in PORTS if _server_of(n) not in running and not tcp_ports.is_free(state.ports[n])]
     for name in lost:
         report(f"port {state.ports[name]} ({name}) was taken by another program: choosing another, read `env` again")
-    return state.with_ports(ports.choose(lost, taken=state.ports.values()))
+    return state.with_ports(tcp_ports.choose(lost, taken=state.ports.values()))
 
 
 def _server_of(port: str) -> str:
@@ -77,11 +87,11 @@ def _server_of(port: str) -> str:
 
 def _start(home: Path, state: State, report: Report) -> tuple[State, list[str]]:
     """Databases, keys and peers at the same time; then what a user reads about them."""
-    owner = postgres.find_owner()
+    owner = postgres_servers.find_owner()
     with ThreadPoolExecutor() as pool:
         keyring = pool.submit(keys.provide_keys, home / "gnupg")
         peers = pool.submit(_start_peers, home, state)
-        databases = [pool.submit(postgres.start, home, state, name, owner) for name in _databases(state)]
+        databases = [pool.submit(postgres_servers.start, home, state, name, owner) for name in _databases(state)]
         if state.airflow:
             databases[-1].result()  # the metadata server: Airflow's tables are made while the peers find each other
             _prepare_airflow(home, state, report)
@@ -124,8 +134,8 @@ def _in_order(home: Path, state: State) -> list[list[Server]]:
     """Every server, in groups that may start and stop together; empty if there never was a sandbox."""
     if not state.postgres_data:
         return []
-    owner = postgres.find_owner()
-    databases = [postgres.server(name, state, owner, logs=home / "logs") for name in _databases(state)]
+    owner = postgres_servers.find_owner()
+    databases = [postgres_servers.server(name, state, owner, logs=home / "logs") for name in _databases(state)]
     peers = peer_servers.servers(home, state)
     groups = [databases, peers[: peer_servers.COUNT], peers[peer_servers.COUNT :]]
     if state.airflow:

@@ -4,7 +4,8 @@
 
 configures the peers for docker-compose: `ROOT/NAME/ipfs` and `ROOT/NAME/cluster` must have been initialised by the
 peers' own programs. Standard input is {"swarm_secret", "cluster_secret", "credentials": {user: password},
-"storage_max", "peers": [{"name", "swarm_listen", "swarm_dial", "rpc_listen", ...}]}: the addresses of `peers.Peer`.
+"storage_max", "peers": [{"name", "swarm_listen", "swarm_dial", "rpc_listen", ...}]}: the addresses of
+`peer_settings.Peer`.
 """
 
 import json
@@ -19,7 +20,7 @@ from typing import Any
 
 from pgkeep.errors import ConfigError, Unavailable
 
-from .peers import Peer, cluster_config, kubo_config, kubo_environment, swarm_key
+from .peer_settings import Peer, cluster_config, kubo_config, kubo_environment, swarm_key
 from .place import make_private_directory, write_private
 from .processes import inherited_environment
 

@@ -7,7 +7,7 @@ import requests
 
 from . import peer_homes, processes
 from .peer_homes import PeerHome, Shared
-from .peers import Peer, loopback
+from .peer_settings import Peer, loopback
 from .place import State, digest
 from .processes import Server
 

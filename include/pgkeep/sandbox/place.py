@@ -5,7 +5,7 @@
     HOME/run/NAME.json  run/NAME/      the process that runs as NAME, and the directory it was started in
     HOME/logs/NAME.log
     HOME/gnupg  peers/N  airflow       what the servers keep
-    HOME/postgres/NAME                 the databases; elsewhere if another user must own them (see `postgres.py`)
+    HOME/postgres/NAME                 the databases; elsewhere if another user must own them (`postgres_servers.py`)
 
 Every file is 0600 and every directory 0700, from the moment it is made.
 """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import airflow_servers, peer_servers
 from .place import State, write_private
-from .postgres import ROLE
+from .postgres_servers import ROLE
 
 TOML = """\
 # The sandbox's configuration, written when it is made and yours from then on. There are no secrets in it:

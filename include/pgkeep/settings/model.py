@@ -113,6 +113,7 @@ def parse(document: Mapping[str, Any]) -> Settings:
         for name, own in sections["databases"].items()
         if _is_table(name, own, problems)
     }
+    problems += _default_problems(defaults)
     if vault is not None:
         problems += _vault_problems(vault)
     if keys is not None:
@@ -162,12 +163,17 @@ def _database(name: str, own: Mapping[str, Any], defaults: Mapping[str, Any], pr
     return table(Database, merged, where=f"databases.{name}", problems=problems, given={"name": name})
 
 
+def _default_problems(defaults: Mapping[str, Any]) -> Iterator[str]:
+    if "dbname" in defaults:
+        yield "defaults.dbname: would make every database the same one; write it in [databases.NAME]"
+
+
 def _vault_problems(vault: Vault) -> Iterator[str]:
     if not vault.peers:
         yield "vault.peers: there are none; write [[vault.peers]] with kubo and cluster for this node's own peer"
         return
-    if None in (vault.peers[0].kubo, vault.peers[0].cluster):
-        yield "vault.peers[0]: this node's own peer needs both; write kubo = and cluster ="
+    if vault.peers[0].kubo is None:
+        yield "vault.peers[0]: this node's own peer needs its Kubo; write kubo = (and cluster =, to write)"
     for i, peer in enumerate(vault.peers):
         if (peer.kubo, peer.cluster) == (None, None):
             yield f"vault.peers[{i}]: names no connection; write kubo = or cluster =, or both"

@@ -92,6 +92,13 @@ class Kubo:
             keys = pick(answer, "Keys", dict) if answer != {} else {}  # Go leaves an empty map out
             return {Cid(cid): pick(pin, "Name", str) for cid, pin in keys.items()}
 
+    def label(self, cid: Cid, *, name: str) -> bool:
+        """Gives the pin of that object, if it has one, another name; says whether it had one."""
+        if cid not in self.pins():
+            return False
+        with self._door.ask("POST", API + "pin/add", {"arg": cid, "name": name, "offline": "true"}) as response:
+            return cid in pick(response.json(), "Pins", list)
+
     def unpin(self, cid: Cid) -> None:
         """Lets go of a recursive pin. That it is not pinned is no error."""
         if cid not in self.pins():

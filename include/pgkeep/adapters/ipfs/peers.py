@@ -37,11 +37,11 @@ class Peer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Own:
-    """This node's own peer: it has both doors."""
+    """This node's own peer. Without a cluster connection it can only be read, as where nothing but a disk survived."""
 
     name: str
     kubo: Kubo
-    cluster: Cluster
+    cluster: Cluster | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +69,8 @@ def open_peers(addresses: Sequence[PeerAddress], *, stall: float) -> tuple[Own, 
     if len(set(names)) < len(names):
         raise _unusable(f"two peers have one name among {', '.join(names)}")
     peers = [_open(address, stall) for address in addresses]
-    if not peers or peers[0].kubo is None or peers[0].cluster is None:
-        raise _unusable("the first peer, this node's own, needs both a Kubo and a cluster connection")
+    if not peers or peers[0].kubo is None:
+        raise _unusable("the first peer, this node's own, needs a Kubo connection")
     return Own(name=peers[0].name, kubo=peers[0].kubo, cluster=peers[0].cluster), peers
 
 
@@ -90,13 +90,13 @@ def ask_all(questions: Iterable[tuple[str, Callable[[], T]]]) -> Answers[T]:
 
 def ask_in_turn(clusters: Iterable[Cluster], question: Callable[[Cluster], T]) -> T:
     """The answer of the first that can give it. Raises Unavailable with everybody's reasons; ConfigError at once."""
-    refusals = list[PgkeepError]()
+    refusals: list[PgkeepError] = [_unusable("no peer has a cluster connection: the vault can be read, not written")]
     for cluster in clusters:
         try:
             return question(cluster)
         except Unavailable as error:
             refusals.append(error)
-    raise nobody(refusals)
+    raise nobody(refusals[1:] or refusals)
 
 
 def nobody(refusals: Sequence[PgkeepError]) -> PgkeepError:

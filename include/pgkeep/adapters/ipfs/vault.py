@@ -69,6 +69,10 @@ class IpfsVault:
                 next_step="see that the own peer has room and that its cluster peer is counted; then run it again",
             )
 
+    def label(self, cid: Cid, *, name: str) -> None:
+        self._own.kubo.label(cid, name=name)
+        ask_all((peer, partial(kubo.label, cid, name=name)) for peer, kubo in kubos(self._peers))
+
     def holders(self, cid: Cid) -> Sequence[Holder]:
         """As the port says; a peer whose Kubo cannot be told holds nothing, and stands under its cluster id."""
         merged: dict[PeerId, Holder] = {}
@@ -135,8 +139,10 @@ class IpfsVault:
 
     def _identify(self, kubo: PeerId) -> str:
         try:
-            me = self._own.cluster.id()
+            me = None if self._own.cluster is None else self._own.cluster.id()
         except Unavailable:
+            me = None
+        if me is None:
             # Its REST may be down while it lives: the others know it by its Kubo.
             members = self._any_cluster(lambda cluster: cluster.peers())
             known = [member.id for member in members if member.kubo == kubo]

@@ -1,8 +1,16 @@
 """PostgreSQL: the ports Source and Target over real servers (15 to 18) and their own programs."""
 
 from .probe import SourceReport, probe_source
-from .server import Server, server_from_url
+from .server import Server, server_from_parameters, server_from_url
 from .source import PostgresSource
 from .target import PostgresTarget
 
-__all__ = ["PostgresSource", "PostgresTarget", "Server", "SourceReport", "probe_source", "server_from_url"]
+__all__ = [
+    "PostgresSource",
+    "PostgresTarget",
+    "Server",
+    "SourceReport",
+    "probe_source",
+    "server_from_parameters",
+    "server_from_url",
+]

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import re
 import secrets
+from collections.abc import Iterator
 
 import psycopg
 from psycopg import sql
@@ -12,7 +13,7 @@ from psycopg import sql
 from pgkeep.errors import ConfigError, PgkeepError
 from pgkeep.inventory import Inventory, Properties
 
-from .gate import Connection, connect, quoted, translated
+from .gate import Session, connect, quoted, translated
 from .server import Server
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ NATURE = (
 """What a server answers that does not know a locale, an encoding or a provider."""
 
 
-def maintenance(server: Server, *, beside: str) -> Connection:
+def maintenance(server: Server, *, beside: str) -> Session:
     """A connection to a database of the server other than `beside`, from where databases are made and renamed.
 
     Raises ConfigError, Unavailable.
@@ -47,14 +48,15 @@ def maintenance(server: Server, *, beside: str) -> Connection:
     for dbname in MAINTENANCE:
         if dbname != beside:
             try:
-                return _prepared(connect(server, dbname))
+                with translated(server):
+                    return _prepared(connect(server, dbname))
             except ConfigError as error:
                 first = first or error
     assert first is not None
     raise first
 
 
-def require_able(admin: Connection, server: Server, inventory: Inventory) -> None:
+def require_able(admin: Session, server: Server, inventory: Inventory) -> None:
     """Raises ConfigError: the server is older than the source's, or the role may not create databases."""
     ours, theirs = admin.info.server_version // 10_000, inventory.server_version // 10_000
     if ours < theirs:
@@ -72,8 +74,11 @@ def require_able(admin: Connection, server: Server, inventory: Inventory) -> Non
         )
 
 
-def make_missing_roles(admin: Connection, server: Server, roles: tuple[str, ...]) -> None:
-    """Creates, without login, those roles that the server does not have. Raises ConfigError if we may not."""
+def make_missing_roles(admin: Session, server: Server, roles: tuple[str, ...]) -> Iterator[str]:
+    """Creates, without login, those roles that the server does not have, and yields each when it is there.
+
+    Raises ConfigError if we may not.
+    """
     with translated(server):
         there = {str(name) for (name,) in admin.execute("SELECT rolname FROM pg_roles")}
         missing = [role for role in roles if role not in there]
@@ -88,9 +93,10 @@ def make_missing_roles(admin: Connection, server: Server, roles: tuple[str, ...]
         with translated(server):
             _make_role(admin, role, join=not (row and row[1]))
         log.warning("role %s was missing: created without login. Its password and rights: see the globals part", role)
+        yield role
 
 
-def create(admin: Connection, server: Server, dbname: str, properties: Properties) -> str:
+def create(admin: Session, server: Server, dbname: str, properties: Properties) -> str:
     """Makes the database and returns its temporary name, which is locked as long as `admin` is open.
 
     Raises ConfigError (the server does not know that locale, encoding or provider), Unavailable.
@@ -109,7 +115,7 @@ def create(admin: Connection, server: Server, dbname: str, properties: Propertie
     return name
 
 
-def mark(admin: Connection, server: Server, name: str, *, owner: str) -> None:
+def mark(admin: Session, server: Server, name: str, *, owner: str) -> None:
     """Says in the new database's comment what it is, and gives it to its owner. Raises ConfigError, Unavailable.
 
     To the owner now, and not at the end: who is no superuser may give what is in schema `public` only to roles that
@@ -123,7 +129,7 @@ def mark(admin: Connection, server: Server, name: str, *, owner: str) -> None:
         raise ConfigError(f"{server.label} has no role {owner}", next_step="create it, then run it again") from error
 
 
-def sweep(admin: Connection, server: Server, dbname: str) -> None:
+def sweep(admin: Session, server: Server, dbname: str) -> None:
     """Drops what interrupted restores of `dbname` left: a temporary name, our mark, and nobody who holds its lock."""
     pattern = re.compile(re.escape(shortened(dbname, room=20)) + "_pgkeep_[0-9a-f]{12}")
     with translated(server):
@@ -135,13 +141,14 @@ def sweep(admin: Connection, server: Server, dbname: str) -> None:
             _sweep(admin, server, str(name))
 
 
-def drop(server: Server, name: str, *, beside: str) -> None:
-    """Drops a database of ours; if that fails, says so: it must not hide why we are here."""
-    try:
-        with contextlib.closing(maintenance(server, beside=beside)) as admin, translated(server):
-            admin.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
-    except PgkeepError as error:
-        log.warning("%s stays at %s (%s); drop it: DROP DATABASE %s;", name, server.label, error.what, quoted(name))
+def drop(server: Server, name: str, *, beside: str) -> bool:
+    """Drops a database of ours. If that fails, says so and returns False: it must not hide why we are here."""
+    return _undo(server, f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)", beside=beside)
+
+
+def drop_role(server: Server, role: str, *, beside: str) -> bool:
+    """As `drop`, for a role that we have made. PostgreSQL keeps it if anything has come to need it meanwhile."""
+    return _undo(server, f"DROP ROLE IF EXISTS {quoted(role)}", beside=beside)
 
 
 def shortened(name: str, *, room: int) -> str:
@@ -149,13 +156,23 @@ def shortened(name: str, *, room: int) -> str:
     return name.encode()[: LONGEST_NAME - room].decode(errors="ignore")
 
 
-def _prepared(connection: Connection) -> Connection:
+def _undo(server: Server, statement: str, *, beside: str) -> bool:
+    try:
+        with contextlib.closing(maintenance(server, beside=beside)) as admin, translated(server):
+            admin.execute(statement)
+    except (PgkeepError, psycopg.Error) as error:
+        log.warning("not done at %s: %s; (%s)", server.label, statement, str(error).splitlines()[0])
+        return False
+    return True
+
+
+def _prepared(connection: Session) -> Session:
     """Patient with our own long silence while a dump is loaded, but not with others' locks."""
     connection.execute("; ".join(f"SET {name} = '{value}'" for name, value in SETTINGS.items()))
     return connection
 
 
-def _create_statement(admin: Connection, name: str, properties: Properties) -> str:
+def _create_statement(admin: Session, name: str, properties: Properties) -> str:
     options = {
         "TEMPLATE": "template0",
         "ENCODING": properties.encoding,
@@ -171,7 +188,7 @@ def _create_statement(admin: Connection, name: str, properties: Properties) -> s
     return f"CREATE DATABASE {quoted(name)} {text}{limit}"
 
 
-def _make_role(admin: Connection, role: str, *, join: bool) -> None:
+def _make_role(admin: Session, role: str, *, join: bool) -> None:
     """`join`: who is no superuser must belong to a role to give it anything."""
     with contextlib.suppress(psycopg.errors.DuplicateObject):
         admin.execute(f"CREATE ROLE {quoted(role)} NOLOGIN")
@@ -179,7 +196,7 @@ def _make_role(admin: Connection, role: str, *, join: bool) -> None:
         admin.execute(f"GRANT {quoted(role)} TO CURRENT_USER")
 
 
-def _sweep(admin: Connection, server: Server, name: str) -> None:
+def _sweep(admin: Session, server: Server, name: str) -> None:
     with translated(server):
         if admin.execute("SELECT pg_try_advisory_lock(%s)", [_key(name)]).fetchone() != (True,):
             log.info("%s belongs to a restore that is under way", name)

@@ -13,7 +13,7 @@ from pgkeep.errors import ConfigError, Corrupted, PgkeepError, Unavailable
 
 from .server import Server
 
-Connection = psycopg.Connection[tuple[object, ...]]
+Session = psycopg.Connection[tuple[object, ...]]
 
 DATA_CORRUPTED, INDEX_CORRUPTED = "XX001", "XX002"
 UNKNOWN_DATABASE = "3D000"
@@ -22,7 +22,7 @@ REFUSAL = re.compile(rb'^B\t\d+\tErrorResponse\t.*? C "([0-9A-Z]{5})"', re.MULTI
 
 
 @contextmanager
-def _translated(server: Server) -> Iterator[None]:
+def translated(server: Server) -> Iterator[None]:
     """Foreign errors out of the block come out as ours; a mistake in our own SQL stays what it is: a bug."""
     try:
         yield
@@ -42,10 +42,7 @@ def _translated(server: Server) -> Iterator[None]:
         ) from error
 
 
-translated = _translated
-
-
-def connect(server: Server, dbname: str) -> Connection:
+def connect(server: Server, dbname: str) -> Session:
     """An open connection in autocommit mode; the caller closes it.
 
     Raises ConfigError (the server refuses the role, the password, or knows no such database) or Unavailable.

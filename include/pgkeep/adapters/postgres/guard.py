@@ -18,8 +18,8 @@ import psycopg
 
 from pgkeep.errors import Unavailable
 
-from .gate import Connection, connect, quoted, translated
-from .measure import Moment
+from .gate import Session, connect, quoted, translated
+from .moment import Moment
 from .relations import READ_BY_PG_DUMP, RELATIONS
 
 # Materialised views are not dumped but refreshed after a restore. A sequence gets a new file by RESTART.
@@ -89,7 +89,7 @@ def _relations_now(moment: Moment) -> Mapping[int, Relation]:
         return _relations(fresh)
 
 
-def _relations(connection: Connection) -> dict[int, Relation]:
+def _relations(connection: Session) -> dict[int, Relation]:
     return {
         int(str(oid)): Relation(
             oid=int(str(oid)), schema=str(schema), name=str(name), is_table=bool(is_table), file=int(str(file))

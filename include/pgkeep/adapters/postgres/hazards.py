@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from .gate import Connection, quoted
+from .gate import Session, quoted
 from .relations import OF_USERS, RELATIONS
 
 LONGEST = 1 << 30
@@ -37,7 +37,7 @@ class LongRow:
 
 
 def too_long_rows(
-    connection: Connection,
+    connection: Session,
     *,
     without: Collection[int] = (),
     longest: int = LONGEST,
@@ -57,7 +57,7 @@ def too_long_rows(
         return None
 
 
-def _too_long(connection: Connection, tables: list[tuple[object, ...]], *, longest: int) -> Iterator[LongRow]:
+def _too_long(connection: Session, tables: list[tuple[object, ...]], *, longest: int) -> Iterator[LongRow]:
     for schema, name, columns, binary in tables:
         assert isinstance(columns, list)
         assert isinstance(binary, list)
@@ -66,7 +66,7 @@ def _too_long(connection: Connection, tables: list[tuple[object, ...]], *, longe
             yield LongRow(schema=str(schema), name=str(name), size=size)
 
 
-def _longest(connection: Connection, schema: str, name: str, columns: dict[str, bool]) -> int:
+def _longest(connection: Session, schema: str, name: str, columns: dict[str, bool]) -> int:
     """octet_length of bytea reads the value's header only; of other types the size on disk must do."""
     sizes = (_size(quoted(column), binary=binary) for column, binary in columns.items())
     query = f"SELECT coalesce(max({' + '.join(sizes)}), 0) FROM ONLY {quoted(schema, name)}"  # noqa: S608

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .gate import connect, translated
-from .programs import find_tools
+from .programs import Tools, find_tools
+from .running import Command, through, write
 from .server import Server
-from .tools import Command, Tools, through, write
 
 MAGIC = b"PGDMP"
 WRITTEN_BY = {14: 15, 15: 16, 16: 17}

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import psycopg
 
 from pgkeep.errors import ConfigError
-from pgkeep.inventory import LargeObjects, SequenceState, Table
-from pgkeep.model import Cut
+from pgkeep.inventory import Inventory, LargeObjects, SequenceState, Table
 
-from .gate import Connection, connect, quoted, translated
-from .relations import OF_USERS, RELATIONS
+from .gate import Session, connect, quoted, translated
+from .moment import Moment
+from .properties import read_properties, read_roles
+from .relations import OF_USERS, RELATIONS, IgnoredTables
 from .server import Server
 from .session import begin_at
 
@@ -50,15 +51,26 @@ LARGE_OBJECTS = """
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
-    """An exported snapshot of one database, for as long as the connection that exported it keeps its transaction."""
+def take_inventory(
+    moment: Moment, *, ignored: IgnoredTables, sequences: tuple[SequenceState, ...] | None = None, workers: int
+) -> Inventory:
+    """Everything that is measured. `sequences`: as they stood earlier, if they were read then.
 
-    connection: Connection
-    server: Server
-    dbname: str
-    exported: str
-    cut: Cut
+    Raises Unavailable, ConfigError, Corrupted.
+    """
+    with translated(moment.server):
+        properties, roles = read_properties(moment.connection), read_roles(moment.connection)
+    return Inventory(
+        dbname=moment.dbname,
+        server_version=moment.connection.info.server_version,
+        cut=moment.cut,
+        properties=properties,
+        roles=roles,
+        ignored=tuple(table.text for table in ignored.tables),
+        tables=measure_tables(moment, without=ignored.oids, workers=workers),
+        sequences=measure_sequences(moment) if sequences is None else sequences,
+        large_objects=measure_large_objects(moment),
+    )
 
 
 def measure_tables(moment: Moment, *, without: Collection[int], workers: int) -> tuple[Table, ...]:
@@ -90,7 +102,7 @@ def measure_large_objects(moment: Moment) -> LargeObjects:
     return LargeObjects(count=int(str(count)), fingerprint=fingerprint)
 
 
-def _sequence_states(connection: Connection, names: list[tuple[str, str]]) -> Iterator[SequenceState]:
+def _sequence_states(connection: Session, names: list[tuple[str, str]]) -> Iterator[SequenceState]:
     each = (f"SELECT {i}, last_value, is_called FROM {quoted(*name)}" for i, name in enumerate(names))  # noqa: S608
     rows = connection.execute(" UNION ALL ".join(each) + " ORDER BY 1").fetchall()
     for (schema, name), (_, last_value, is_called) in zip(names, rows, strict=True):
@@ -111,7 +123,7 @@ def _measure_all(names: list[tuple[str, str]], moment: Moment, *, workers: int) 
 
 
 @contextmanager
-def _looking(moment: Moment) -> Iterator[Connection]:
+def _looking(moment: Moment) -> Iterator[Session]:
     """One more connection that sees the moment."""
     with contextlib.closing(connect(moment.server, moment.dbname)) as connection:
         with translated(moment.server):
@@ -126,9 +138,9 @@ class _Team:
     queue: Iterator[tuple[str, str]]
     server: Server
     stopped: threading.Event
-    connections: list[Connection]
+    connections: list[Session]
 
-    def work(self, connection: Connection) -> list[Table]:
+    def work(self, connection: Session) -> list[Table]:
         measured = list[Table]()
         for schema, name in self.queue:
             if self.stopped.is_set():
@@ -144,7 +156,7 @@ class _Team:
                 connection.cancel_safe(timeout=5)
 
 
-def _measure(connection: Connection, schema: str, name: str, server: Server) -> Table:
+def _measure(connection: Session, schema: str, name: str, server: Server) -> Table:
     query = FINGERPRINT.format(table=quoted(schema, name))
     try:
         with translated(server):
@@ -158,7 +170,7 @@ def _measure(connection: Connection, schema: str, name: str, server: Server) -> 
     return Table(schema=schema, name=name, rows=int(str(row[0])), fingerprint=str(row[1]))
 
 
-def _one(connection: Connection, query: str) -> object:
+def _one(connection: Session, query: str) -> object:
     row = connection.execute(query).fetchone()
     assert row is not None
     return row[0]

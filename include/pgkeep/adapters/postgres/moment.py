@@ -1,16 +1,14 @@
-"""A moment of a database, held open by one transaction, and what it holds."""
+"""A moment of a database, held open by one transaction."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 
-from pgkeep.inventory import Inventory, SequenceState
 from pgkeep.model import Cut, instant
 
-from .gate import Connection, connect, translated
-from .measure import Moment, measure_large_objects, measure_sequences, measure_tables
-from .properties import read_properties, read_roles
+from .gate import Session, connect, translated
 from .relations import IgnoredTables, resolve_ignored
 from .server import Server
 from .session import begin
@@ -23,6 +21,17 @@ CUT = """
 """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """An exported snapshot of one database, for as long as the connection that exported it keeps its transaction."""
+
+    connection: Session
+    server: Server
+    dbname: str
+    exported: str
+    cut: Cut
+
+
 @contextmanager
 def open_moment(server: Server, dbname: str) -> Iterator[Moment]:
     """Opens a moment; what is raised in the block goes through as it is. Raises ConfigError, Unavailable."""
@@ -33,35 +42,13 @@ def open_moment(server: Server, dbname: str) -> Iterator[Moment]:
         yield Moment(connection=connection, server=server, dbname=dbname, exported=exported, cut=cut)
 
 
-def take_inventory(
-    moment: Moment, *, ignored: IgnoredTables, sequences: tuple[SequenceState, ...] | None = None, workers: int
-) -> Inventory:
-    """Everything that is measured. `sequences`: as they stood earlier, if they were read then.
-
-    Raises Unavailable, ConfigError, Corrupted.
-    """
-    with translated(moment.server):
-        properties, roles = read_properties(moment.connection), read_roles(moment.connection)
-    return Inventory(
-        dbname=moment.dbname,
-        server_version=moment.connection.info.server_version,
-        cut=moment.cut,
-        properties=properties,
-        roles=roles,
-        ignored=tuple(table.text for table in ignored.tables),
-        tables=measure_tables(moment, without=ignored.oids, workers=workers),
-        sequences=measure_sequences(moment) if sequences is None else sequences,
-        large_objects=measure_large_objects(moment),
-    )
-
-
 def find_ignored(moment: Moment, names: Sequence[str]) -> IgnoredTables:
     """The tables behind these names at that moment. Raises ConfigError, Unavailable."""
     with translated(moment.server):
         return resolve_ignored(moment.connection, names)
 
 
-def _cut(connection: Connection) -> tuple[Cut, str]:
+def _cut(connection: Session) -> tuple[Cut, str]:
     row = connection.execute(CUT).fetchone()
     assert row is not None
     snapshot, exported, time, lsn = row

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pgkeep.errors import ConfigError
 
-from .gate import Connection, connect, translated
+from .gate import Session, connect, translated
 from .properties import FIRST_OF_USERS
 from .server import Server
 
@@ -52,7 +52,7 @@ class Occupancy:
     objects: tuple[str, ...]
 
 
-def look_into(admin: Connection, server: Server, dbname: str) -> Occupancy:
+def look_into(admin: Session, server: Server, dbname: str) -> Occupancy:
     """Looks whether `dbname` stands there and what is in it. Raises ConfigError, Unavailable."""
     with translated(server):
         row = admin.execute(STANDS, [dbname]).fetchone()
@@ -66,7 +66,7 @@ def look_into(admin: Connection, server: Server, dbname: str) -> Occupancy:
     return Occupancy(stands=True, objects=objects)
 
 
-def require_free(admin: Connection, server: Server, dbname: str, *, replace: bool) -> Occupancy:
+def require_free(admin: Session, server: Server, dbname: str, *, replace: bool) -> Occupancy:
     """Raises ConfigError if there is anything in the database and `replace` is not said."""
     if dbname in ("template0", "template1"):
         raise ConfigError(f"{dbname} is a template of other databases", next_step="restore under another name")

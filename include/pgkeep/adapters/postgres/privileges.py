@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .gate import Connection, quoted
+from .gate import Session, quoted
 from .relations import READ_BY_PG_DUMP, RELATIONS
 
 SHOWN = 5
@@ -45,12 +45,12 @@ class Missing:
         return f"{self.why} ({self.count}: {', '.join(self.objects)}{more})"
 
 
-def missing_privileges(connection: Connection) -> tuple[Missing, ...]:
+def missing_privileges(connection: Session) -> tuple[Missing, ...]:
     """What the role lacks to dump the connection's database, empty if nothing. Raises psycopg.Error."""
     return tuple(_missing(connection, role=quoted(connection.info.user)))
 
 
-def _missing(connection: Connection, *, role: str) -> Iterator[Missing]:
+def _missing(connection: Session, *, role: str) -> Iterator[Missing]:
     if tables := _names(connection, UNREADABLE):
         yield _lacking("it may not read tables or sequences", tables, f"GRANT pg_read_all_data TO {role};")
     if hidden := _names(connection, HIDDEN_BY_POLICY):
@@ -60,7 +60,7 @@ def _missing(connection: Connection, *, role: str) -> Iterator[Missing]:
         yield _lacking("it may not read large objects", objects, f"{grant} (or connect as a superuser)")
 
 
-def _names(connection: Connection, query: str) -> list[str]:
+def _names(connection: Session, query: str) -> list[str]:
     return [str(name) for (name,) in connection.execute(query)]
 
 

@@ -6,14 +6,13 @@ from datetime import UTC, datetime
 
 from pgkeep.errors import ConfigError
 
-from .gate import Connection, translated
+from .gate import Session, translated
 from .hazards import LongRow, too_long_rows
 from .moment import find_ignored, open_moment
 from .privileges import Missing, missing_privileges
-from .programs import find_tools
+from .programs import Tools, find_tools
 from .relations import require_restorable
 from .source import PostgresSource, require_supported
-from .tools import Tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +70,7 @@ def _refusal(require: Callable[[], None]) -> ConfigError | None:
     return None
 
 
-def _clock_difference(connection: Connection) -> float:
+def _clock_difference(connection: Session) -> float:
     before = datetime.now(UTC)
     row = connection.execute("SELECT clock_timestamp()").fetchone()
     after = datetime.now(UTC)

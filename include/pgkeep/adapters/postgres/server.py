@@ -63,20 +63,37 @@ def server_from_url(url: str, *, environ: Mapping[str, str] = os.environ) -> tup
     Raises ConfigError.
     """
     found = {**_from_environment(environ), **_parse(url)}
+    return _server(found), found.get("dbname", "")
+
+
+def server_from_parameters(given: Mapping[str, str], *, environ: Mapping[str, str] = os.environ) -> Server:
+    """The server that libpq parameters (host, port, user, password, sslmode, ...) name; the rest as for a URL.
+
+    Programs that we start are given nothing but a `Server`, while libpq in this process sees the environment as well:
+    both must come to the same. Raises ConfigError.
+    """
+    return _server({**_from_environment(environ), **given})
+
+
+def _server(found: Mapping[str, str]) -> Server:
     port = found.get("port", "5432")
     if not port.isdigit() or "," in found.get("host", ""):
         raise ConfigError(
-            "the URL of the PostgreSQL server names more than one host, or a port that is no number",
+            "the address of the PostgreSQL server names more than one host, or a port that is no number",
             next_step="name one server: postgresql://user@host:5432/database",
         )
-    server = Server(
+    if "service" in found:  # its file overrules a program's environment, but not what this process says itself
+        raise ConfigError(
+            "a service of libpq (PGSERVICE) is named, which pg_dump and pgkeep would understand differently",
+            next_step="unset PGSERVICE, and write what the service says into the URL or the connection",
+        )
+    return Server(
         host=found.get("host", ""),
         port=int(port),
         user=found.get("user"),
         password=found.get("password"),
         options={key: value for key, value in found.items() if key not in OWN_FIELDS},
     )
-    return server, found.get("dbname", "")
 
 
 def _parse(url: str) -> dict[str, str]:

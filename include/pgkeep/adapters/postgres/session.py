@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from .gate import Connection
+from .gate import Session
 
 PINNED: Mapping[str, str] = {
     "DateStyle": "ISO",
@@ -29,17 +29,17 @@ SINCE_17: Mapping[str, str] = {"transaction_timeout": "0"}
 BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
-def begin(connection: Connection) -> None:
+def begin(connection: Session) -> None:
     """Opens a read-only transaction that will see one moment: that of its first query."""
     connection.execute("; ".join((BEGIN, *_settings(connection))))
 
 
-def begin_at(connection: Connection, *, exported: str) -> None:
+def begin_at(connection: Session, *, exported: str) -> None:
     """Opens a read-only transaction that sees what the exporter of that snapshot sees."""
     connection.execute("; ".join((BEGIN, f"SET TRANSACTION SNAPSHOT '{exported}'", *_settings(connection))))
 
 
-def _settings(connection: Connection) -> list[str]:
+def _settings(connection: Session) -> list[str]:
     """SET takes no snapshot. Within the transaction, so that a pooler between us cannot lose it."""
     settings = {**PINNED, **(SINCE_17 if connection.info.server_version >= 170_000 else {})}
     return [f"SET LOCAL {name} = '{value}'" for name, value in settings.items()]

@@ -14,16 +14,16 @@ from pgkeep.errors import ConfigError, PgkeepError, Unavailable
 from pgkeep.inventory import Inventory, SequenceState
 from pgkeep.model import Cut, Entry
 
-from .gate import Connection, connect, translated
+from .gate import Session, connect, translated
 from .guard import hold_still, require_unchanged
 from .hazards import too_long_rows
-from .measure import Moment, measure_sequences
-from .moment import find_ignored, open_moment, take_inventory
+from .measure import measure_sequences, take_inventory
+from .moment import Moment, find_ignored, open_moment
 from .privileges import missing_privileges
-from .programs import find_tools
+from .programs import Tools, find_tools
 from .relations import IgnoredTables, require_restorable
+from .running import Command, ToolFailedError, read
 from .server import Server
-from .tools import Command, ToolFailedError, Tools, read
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class PostgresSource:
     def release(self, entry: Entry) -> None:
         """Nothing to do: full dumps make the source keep nothing for us (no slot, no log position)."""
 
-    def _lock(self, connection: Connection) -> None:
+    def _lock(self, connection: Session) -> None:
         settings = {
             "lock_timeout": f"{int(self._patience * 1000)}ms",
             "statement_timeout": "0",
@@ -200,7 +200,7 @@ class PostgresSnapshot:
         return Unavailable(str(failure), next_step="nothing was stored; mend what it names, then run it again")
 
 
-def require_supported(connection: Connection, server: Server) -> int:
+def require_supported(connection: Session, server: Server) -> int:
     """The server's major version. Raises ConfigError if it is too old."""
     major = connection.info.server_version // 10_000
     if major < OLDEST:
@@ -210,7 +210,7 @@ def require_supported(connection: Connection, server: Server) -> int:
     return major
 
 
-def require_privileges(connection: Connection, label: str) -> None:
+def require_privileges(connection: Session, label: str) -> None:
     """Raises ConfigError with everything that the role lacks for a whole dump, and how to give it."""
     missing = missing_privileges(connection)
     if missing:

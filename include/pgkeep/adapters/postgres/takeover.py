@@ -19,7 +19,7 @@ from pgkeep.errors import ConfigError, Unavailable
 from pgkeep.inventory import Properties, Setting
 
 from .creation import maintenance, shortened
-from .gate import Connection, quoted, translated
+from .gate import Session, quoted, translated
 from .server import Server
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def setting_statement(dbname: str, setting: Setting) -> str:
     return f"{whose} SET {quoted(*key.split('.'))} TO {', '.join(map(_literal, values)) or _literal('')}"
 
 
-def _alone(admin: Connection, statement: str, server: Server, *, databases: Sequence[str]) -> None:
+def _alone(admin: Session, statement: str, server: Server, *, databases: Sequence[str]) -> None:
     """Runs a RENAME while everybody else is put out of the databases."""
     with contextlib.closing(maintenance(server, beside=databases[-1])) as doorman, ThreadPoolExecutor(1) as pool:
         renaming = pool.submit(admin.execute, statement)
@@ -97,7 +97,7 @@ def _done(future: "Future[psycopg.Cursor[tuple[object, ...]]]", *, seconds: floa
     return bool(wait([future], timeout=seconds).done)
 
 
-def _give_properties(admin: Connection, dbname: str, properties: Properties) -> None:
+def _give_properties(admin: Session, dbname: str, properties: Properties) -> None:
     for setting in properties.settings:
         try:
             with admin.transaction():
@@ -115,7 +115,7 @@ def _give_properties(admin: Connection, dbname: str, properties: Properties) -> 
         ) from error
 
 
-def _dated_name(admin: Connection, server: Server, dbname: str) -> str | None:
+def _dated_name(admin: Session, server: Server, dbname: str) -> str | None:
     """`<name>_before_<UTC>` for a database of that name, None if there is none."""
     with translated(server):
         names = {str(name) for (name,) in admin.execute("SELECT datname FROM pg_database")}
@@ -125,7 +125,7 @@ def _dated_name(admin: Connection, server: Server, dbname: str) -> str | None:
     return next(name for name in (dated, *(f"{dated}_{i}" for i in range(2, 99))) if name not in names)
 
 
-def _in_use(admin: Connection, server: Server, dbname: str) -> Unavailable:
+def _in_use(admin: Session, server: Server, dbname: str) -> Unavailable:
     with translated(server):
         rows = admin.execute(f"SELECT DISTINCT coalesce(usename, backend_type) {OTHERS}", [[dbname]])
         who = sorted(str(name) for (name,) in rows)

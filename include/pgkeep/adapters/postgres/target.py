@@ -1,19 +1,25 @@
 """The port Target: a database is made anew beside the one it may replace."""
 
 import contextlib
+import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import psycopg
 
 from pgkeep.errors import NotRestorable, PgkeepError, Unavailable
 from pgkeep.inventory import Inventory
 
 from . import creation, loading, occupancy, takeover
-from .gate import Connection, connect, quoted, translated
-from .moment import find_ignored, open_moment, take_inventory
+from .gate import Session, connect, quoted, translated
+from .measure import take_inventory
+from .moment import find_ignored, open_moment
+from .running import ToolFailedError
 from .server import Server
-from .tools import ToolFailedError
+
+log = logging.getLogger(__name__)
 
 
 class PostgresTarget:
@@ -39,21 +45,26 @@ class PostgresTarget:
     def fresh(self, inventory: Inventory) -> Iterator["PostgresFresh"]:
         """A new database `<name>_pgkeep_<random>`; dropped on leaving unless it took its place.
 
+        Roles that it needs and the server lacks are made, and dropped as well unless it took its place.
+
         If we are killed it stays, recognisable by its name and its comment, and the next restore of the same name
-        drops it. Raises ConfigError (older server, rights, a locale that the server does not have), Unavailable.
+        drops it; roles that were made stay then. Raises ConfigError (older server, rights, a locale that the server does not have), Unavailable.
         """
-        with contextlib.closing(creation.maintenance(self.server, beside=self.dbname)) as admin:
-            creation.require_able(admin, self.server, inventory)
-            creation.sweep(admin, self.server, self.dbname)
-            creation.make_missing_roles(admin, self.server, inventory.roles)
-            name = creation.create(admin, self.server, self.dbname, inventory.properties)
+        server, dbname = self.server, self.dbname
+        with contextlib.closing(creation.maintenance(server, beside=dbname)) as admin, ExitStack() as undo:
+            creation.require_able(admin, server, inventory)
+            creation.sweep(admin, server, dbname)
+            for role in creation.make_missing_roles(admin, server, inventory.roles):
+                undo.callback(creation.drop_role, server, role, beside=dbname)
+            name = creation.create(admin, server, dbname, inventory.properties)
+            undo.callback(creation.drop, server, name, beside=dbname)
             fresh = PostgresFresh(target=self, name=name, source=inventory, admin=admin)
             try:
-                creation.mark(admin, self.server, name, owner=inventory.properties.owner)
+                creation.mark(admin, server, name, owner=inventory.properties.owner)
                 yield fresh
             finally:
-                if not fresh.placed:
-                    creation.drop(self.server, name, beside=self.dbname)
+                if fresh.placed:
+                    undo.pop_all()
 
     def take_inventory_of(self, name: str, like: Inventory) -> Inventory:
         """What the database `name` of this server holds, with `like`'s ignored tables. Raises as a source does."""
@@ -73,7 +84,7 @@ class PostgresFresh:
     target: PostgresTarget
     name: str
     source: Inventory
-    admin: Connection = field(repr=False)
+    admin: Session = field(repr=False)
     placed: bool = field(default=False, init=False)
 
     def load(self, dump: Iterable[bytes]) -> None:
@@ -95,22 +106,25 @@ class PostgresFresh:
         """Gives it the target's name, and the source database's owner, rights, settings and comment.
 
         Sessions on a database that stands there are ended; it stays, whole, as `<name>_before_<UTC>`, which is
-        returned; if it was empty it is dropped. Raises ConfigError, Unavailable; then nothing has changed.
+        returned; if it was empty it is dropped, if that can be done. Raises ConfigError, Unavailable; then nothing has
+        changed.
         """
         server, dbname = self.target.server, self.target.dbname
         self.target.require_free(replace=replace)
         old = takeover.swap(server, fresh=self.name, dbname=dbname, properties=self.source.properties)
         self.placed = True
-        if old is None or self._in_it(old):
-            return old
-        creation.drop(server, old, beside=dbname)
-        return None
+        return None if old is None or self._dropped_as_empty(old) else old
 
-    def _in_it(self, old: str) -> bool:
-        """Whether the database that was replaced holds anything: looked at again, now that it is out of the way."""
+    def _dropped_as_empty(self, old: str) -> bool:
+        """Looks again at what was replaced, now that it is out of the way. Whatever fails here, the restore is done."""
         server = self.target.server
-        with contextlib.closing(creation.maintenance(server, beside=old)) as admin:
-            return bool(occupancy.look_into(admin, server, old).objects)
+        try:
+            with contextlib.closing(creation.maintenance(server, beside=old)) as admin:
+                empty = not occupancy.look_into(admin, server, old).objects
+        except (PgkeepError, psycopg.Error) as error:
+            log.warning("%s stays at %s: whether it is empty is not known (%s)", old, server.label, error)
+            return False
+        return empty and creation.drop(server, old, beside=self.target.dbname)
 
     def _set_sequences(self) -> None:
         """pg_dump reads sequences a moment before they are measured, and sequences know no snapshots: on a busy source

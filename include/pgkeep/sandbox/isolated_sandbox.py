@@ -4,7 +4,7 @@ One small process holds that world open; it is the first process in it, so when 
 recorded like a server, as HOME/run/isolation.json. Commands that need to see the servers are run inside, by `nsenter`;
 `HOME/env` is the same from both sides, but its addresses are reached only inside:
 
-    python -m pgkeep.sandbox.isolated HOME -- COMMAND [ARGUMENT ...]
+    python -m pgkeep.sandbox.isolated_sandbox HOME -- COMMAND [ARGUMENT ...]
 
 runs a command there, with the sandbox's variables set.
 """
@@ -34,7 +34,7 @@ def up(home: Path, *, airflow: bool, isolated: bool, report: Report) -> None:
     for word, value in _inside(home, "up", *(["--airflow"] if airflow else [])):
         if word == "report":
             report(value)
-    report(f"it is isolated; a command inside: {sys.executable} -m pgkeep.sandbox.isolated {home} -- COMMAND")
+    report(f"it is isolated; a command inside: {sys.executable} -m pgkeep.sandbox.isolated_sandbox {home} -- COMMAND")
 
 
 def status(home: Path) -> Sequence[ServerStatus]:

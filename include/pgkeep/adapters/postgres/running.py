@@ -12,9 +12,9 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
+from .programs import Tools
 from .server import Server
 
 log = logging.getLogger(__name__)
@@ -26,14 +26,6 @@ KEPT_LINES = 12
 LONGEST_LINE = 300
 GRACE = 5.0
 """Seconds that a program may take to end when it is asked to."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """A directory with PostgreSQL's client programs, all of one major version."""
-
-    directory: Path
-    major: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,183 @@
+"""How the newest valid version of a journal is found, with nothing but peers and keys (invariant I6).
+
+All peers are asked for what is pinned under the journal's name, in the cluster and in Kubo. The highest number found
+must be a valid version, signed by a trusted node, holding what its name says, and continuing the versions kept beside
+it. If it is not, that is an error to look at, never a reason to take an older one quietly.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pgkeep import journal
+from pgkeep.copies import is_damaged
+from pgkeep.errors import ConfigError, Corrupted, NotRestorable, PgkeepError, Unavailable
+from pgkeep.journal import Head, Journal
+from pgkeep.model import Cid
+from pgkeep.pin_names import is_draft, name_prefix, numbered
+from pgkeep.ports import Listing, Place, Sealer, Vault
+
+log = logging.getLogger(__name__)
+
+Versions = Mapping[int, frozenset[Cid]]
+
+LARGEST_JOURNAL = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalSearch:
+    """Looks for the journal of one database."""
+
+    database: str
+    vault: Vault
+    sealer: Sealer
+
+    def listing(self) -> Listing:
+        """All that is pinned for this database, wherever. Raises Unavailable: nobody answers."""
+        return self.vault.listing(name_prefix(self.database))
+
+    def versions(self, listing: Listing) -> Versions:
+        """What is pinned as a version of the journal, by number."""
+        return numbered(listing.names, database=self.database, what="journal")
+
+    def head(self, listing: Listing, *, accept: str | None = None) -> Head:
+        """The newest version. `accept`: the number or the CID of a version to take instead, on a person's word.
+
+        Raises NotRestorable (no journal anywhere), Corrupted, Unavailable, ConfigError (no key here opens it).
+        """
+        versions = self.versions(listing)
+        if not versions:
+            raise self._no_journal(listing)
+        for peer, reason in listing.silent.items():
+            log.warning("peer %s did not answer (%s): the journal was looked for on the others", peer, reason)
+        if accept is not None:
+            return self._accepted(accept, versions)
+        head = self._version(max(versions), versions)
+        self._refuse_rollback(head, listing)
+        self._check_chain(head, versions)
+        return head
+
+    def sift(self, sequence: int, cids: frozenset[Cid]) -> tuple[list[Head], list[PgkeepError]]:
+        """The valid ones among the objects that claim to be that version, and why the others are not."""
+        heads, refused = list[Head](), list[PgkeepError]()
+        for cid in sorted(cids):
+            try:
+                heads.append(Head(journal=self._read_anywhere(cid, sequence), cid=cid))
+            except (Corrupted, Unavailable, ConfigError) as error:
+                refused.append(error)
+        return heads, refused
+
+    def read(self, cid: Cid, sequence: int, *, at: Place) -> Journal:
+        """The version in that object, as that place gives it. Raises Corrupted, Unavailable, ConfigError."""
+        text = b"".join(self.sealer.open(_limited(self.vault.read(cid, at=at))))
+        return journal.read(text, database=self.database, sequence=sequence)
+
+    def _read_anywhere(self, cid: Cid, sequence: int) -> Journal:
+        """From the first place that has it whole and valid; else the most telling refusal."""
+        refusal: PgkeepError = Unavailable(f"{cid} is nowhere", next_step="bring more peers back")
+        for place in self.vault.places():
+            try:
+                return self.read(cid, sequence, at=place)
+            except Unavailable as error:
+                log.info("%s cannot be read at %s: %s", cid, place.name, error)
+            except Corrupted as error:
+                refusal = error
+        raise refusal
+
+    def _version(self, sequence: int, versions: Versions) -> Head:
+        heads, refused = self.sift(sequence, versions[sequence])
+        if len(heads) == 1:
+            for error in refused:
+                log.warning("an object that claims to be version %d is ignored: %s", sequence, error)
+            return heads[0]
+        cids = ", ".join(sorted(versions[sequence]))
+        if heads:
+            raise Corrupted(
+                f"the journal of {self.database} has {len(heads)} different valid versions {sequence} ({cids})",
+                next_step=_how_to_go_on("CID"),
+            )
+        raise self._why_not(sequence, versions[sequence], refused)
+
+    def _why_not(self, sequence: int, cids: frozenset[Cid], refused: list[PgkeepError]) -> PgkeepError:
+        reasons = "; ".join(error.what for error in refused)
+        no_key = next((error for error in refused if isinstance(error, ConfigError)), None)
+        if no_key is not None:
+            return no_key
+        if self._is_far_away(refused, cids):
+            return Unavailable(
+                f"version {sequence} of the journal of {self.database} is on no peer that answers: {reasons}",
+                next_step="bring more peers back; or " + _how_to_go_on(sequence - 1),
+            )
+        return Corrupted(
+            f"version {sequence} of the journal of {self.database} is not valid: {reasons}",
+            next_step=_how_to_go_on(sequence - 1),
+        )
+
+    def _is_far_away(self, refused: list[PgkeepError], cids: frozenset[Cid]) -> bool:
+        """No peer that answers is said to have it; one that is, and does not give it, has lost it."""
+        unread = all(isinstance(error, Unavailable) for error in refused)
+        return unread and not any(is_damaged(cid, self.vault) for cid in cids)
+
+    def _accepted(self, accept: str, versions: Versions) -> Head:
+        for sequence, cids in versions.items():
+            if accept == str(sequence):
+                return self._version(sequence, versions)
+            if accept in cids:
+                return self._version(sequence, {sequence: frozenset({Cid(accept)})})
+        raise NotRestorable(
+            f"there is no version {accept} of the journal of {self.database}",
+            next_step=f"choose one of {', '.join(map(str, sorted(versions)))}",
+        )
+
+    def _refuse_rollback(self, head: Head, listing: Listing) -> None:
+        """What is `recorded/<n>` was named by version n. What is `full/<n>` was begun when version n-1 was there."""
+        named = max(numbered(listing.names, database=self.database, what="recorded"), default=0)
+        begun = max(numbered(listing.names, database=self.database, what="full"), default=0)
+        if max(named, begun - 1) > head.journal.sequence:
+            raise Corrupted(
+                f"the newest journal of {self.database} found is version {head.journal.sequence}, but the vault holds "
+                f"what version {max(named, begun - 1)} named or followed: newer versions were removed",
+                next_step=_how_to_go_on(head.journal.sequence),
+            )
+
+    def _check_chain(self, head: Head, versions: Versions) -> None:
+        newer = head.journal
+        while newer.sequence - 1 in versions:
+            heads, refused = self.sift(newer.sequence - 1, versions[newer.sequence - 1])
+            if not heads:
+                log.warning("version %d of the journal cannot be read here: %s", newer.sequence - 1, refused[0].what)
+                return
+            older = next((h for h in heads if h.ancestor == newer.previous), heads[0])
+            journal.check_link(newer, older)
+            newer = older.journal
+
+    def _no_journal(self, listing: Listing) -> PgkeepError:
+        if listing.silent:
+            return Unavailable(
+                f"no journal of {self.database} on the peers that answered; silent: {', '.join(listing.silent)}",
+                next_step="bring these peers back: one of them may have it",
+            )
+        if any(not is_draft(name, database=self.database) for name in listing.names):
+            return Corrupted(
+                f"the vault holds objects of {self.database}, but no journal that names them",
+                next_step="do not start anew over them: see docs/operating.md, 'A journal that is refused'",
+            )
+        return NotRestorable(
+            f"there is no journal of {self.database} in the vault",
+            next_step=f"check the name; a database new to pgkeep starts with: pgkeep init {self.database}",
+        )
+
+
+def _how_to_go_on(version: int | str) -> str:
+    hint = "" if version == -1 else f"; `--journal {version}` reads a version that you trust"
+    return f"see docs/operating.md, 'A journal that is refused'{hint}"
+
+
+def _limited(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """No object that merely bears a journal's name may fill the memory."""
+    total = 0
+    for chunk in chunks:
+        total += len(chunk)
+        if total > LARGEST_JOURNAL:
+            raise Corrupted("it is larger than any journal", next_step="find out who pinned it")
+        yield chunk
