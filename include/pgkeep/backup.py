@@ -93,10 +93,12 @@ def replicate(sealed: Sealed, vault: Vault, *, copies: int, patience: float) -> 
 
     Raises NotReplicated, Unavailable.
     """
-    started = time.monotonic()
-    patiently(lambda: ask(sealed, vault, copies=copies), patience=patience)
-    left = patience - (time.monotonic() - started)
-    return patiently(lambda: confirm(sealed, vault, copies=copies), patience=left)
+
+    def attempt() -> Replicated:
+        ask(sealed, vault, copies=copies)  # each time: a peer that was away may have missed the question
+        return confirm(sealed, vault, copies=copies)
+
+    return patiently(attempt, patience=patience)
 
 
 def ask(sealed: Sealed, vault: Vault, *, copies: int) -> None:

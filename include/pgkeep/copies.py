@@ -78,6 +78,7 @@ def proven_copies(wanted: Ciphertext, vault: Vault, *, copies: int) -> tuple[Cop
 
     Raises NotReplicated, Unavailable.
     """
+    require_claims(wanted, vault, copies=copies)
     places = {place.peer: place for place in vault.places() if place.local}
     proofs = {holder: _proof(wanted, vault, places.get(holder.peer)) for holder in claimed(wanted.cid, vault)}
     held = [

@@ -6,7 +6,6 @@ somebody else published the same number. Only then it counts.
 """
 
 import logging
-import time
 from dataclasses import dataclass
 
 from pgkeep import journal, records
@@ -113,10 +112,12 @@ class JournalStore:
     def _replicate(self, version: Ciphertext, sequence: int) -> None:
         """In the end every Kubo that can be asked knows the name: it is found there if the pinset is ever lost."""
         name = journal_name(self.database, sequence=sequence)
-        started = time.monotonic()
-        patiently(lambda: self.vault.pin(version.cid, name=name, copies=self.copies), patience=self.patience)
-        left = self.patience - (time.monotonic() - started)
-        patiently(lambda: proven_copies(version, self.vault, copies=self.copies), patience=left)
+
+        def attempt() -> None:
+            self.vault.pin(version.cid, name=name, copies=self.copies)
+            proven_copies(version, self.vault, copies=self.copies)
+
+        patiently(attempt, patience=self.patience)
         self.vault.label(version.cid, name=name)
 
     def _require_alone(self, version: Ciphertext, sequence: int) -> None:

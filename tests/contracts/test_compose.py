@@ -70,7 +70,6 @@ def make_identities(root: Path) -> None:
 def prepare(volumes: Volumes) -> None:
     compose.prepare(
         volumes.root,
-        (SCRIPTS / "pgkeep.toml").read_text(encoding="utf-8"),
         owners=compose.Owners() if os.geteuid() == 0 else None,
         addresses=volumes.addresses,
         storage_max="50GB",

@@ -353,6 +353,12 @@ def test_two_sandboxes_side_by_side(running: Path, tmp_path: Path) -> None:
         down(other)
         assert pids(running) == mine
         assert all(mine.values())
+        data = Path(load_state(other).postgres_data)
+        assert data.is_dir()
+        pgkeep = Path(sys.executable).with_name("pgkeep")
+        subprocess.run([pgkeep, "sandbox", "down", "--remove", "--home", other], check=True)
+        assert not data.exists()
+        assert not other.exists()
     finally:
         sandbox.remove(other, report=lambda _: None)
 

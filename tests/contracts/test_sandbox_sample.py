@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -101,6 +102,14 @@ def test_an_interrupted_one_can_be_repeated(server: str) -> None:
         process.send_signal(signal.SIGKILL)
     make(server, "killed")
     assert fingerprint(server, "killed") == (make(server, "whole"), fingerprint(server, "whole"))[1]
+
+
+def test_without_a_sandbox_the_command_takes_the_environments_server(
+    server: str, sandbox: Mapping[str, str], tmp_path: Path
+) -> None:
+    arguments = ["sandbox", "sample", "here", "--size", "1MB", "--home", str(tmp_path / "none")]
+    subprocess.run([Path(sys.executable).with_name("pgkeep"), *arguments], env=sandbox, check=True)
+    assert "here" in databases(server)
 
 
 def test_a_server_that_is_not_there(server: str) -> None:

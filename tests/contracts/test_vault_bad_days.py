@@ -339,8 +339,8 @@ def test_healthy_peers(peers: Peers) -> None:
     assert [peer.failures for peer in health.peers] == [(), (), ()]
     assert {peer.kubo.version for peer in health.peers if peer.kubo} == {"0.43.0"}
     assert {peer.cluster.member.version for peer in health.peers if peer.cluster} == {"1.1.6"}
-    assert all(peer.free and peer.kubo and 0 < peer.kubo.space.used < peer.kubo.space.limit for peer in health.peers)
-    assert len(health.kubo_ids) == len(health.members()) == 3
+    assert all(peer.free and peer.kubo for peer in health.peers)
+    assert len(health.kubo_ids) == 3
     assert (health.shared(), health.crossed(), dict(health.blind())) == ((), (), {})
 
 

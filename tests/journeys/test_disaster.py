@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from fix_docs import commands
-from fix_node import Node
+from fix_node import Node, wait_for
 from pgkeep import sandbox as servers
 from pgkeep import settings
 from pgkeep.sandbox import peer_servers
+from pgkeep.sandbox.tcp_ports import is_free
 
 PEERS = ("cluster-1", "cluster-2", "cluster-3", "kubo-1", "kubo-2", "kubo-3")
 
@@ -50,7 +51,8 @@ def survivor(node: Node, shop: str, tmp_path: Path) -> Iterator[dict[str, str]]:
     }
     run(commands("docs/disaster.md", "A copied disk as a peer"), environ, tmp_path)
     yield environ
-    run(["ipfs shutdown", "while ipfs diag healthy > /dev/null 2>&1; do sleep 0.2; done"], environ, tmp_path)
+    run(["ipfs shutdown"], environ, tmp_path)
+    wait_for(lambda: is_free(int(url["port"])))
     servers.up(node.home, airflow=False, isolated=False, report=print)
 
 

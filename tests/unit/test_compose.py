@@ -224,9 +224,24 @@ def test_airflow_has_every_setting_that_it_has_in_the_sandbox(tmp_path: Path) ->
         assert wanted - there == set()
 
 
+def test_airflow_is_set_as_in_the_sandbox(tmp_path: Path) -> None:
+    """All but addresses and places, which differ, and what is secret, which is not in the file."""
+    sandbox = State(secrets=STATE.secrets, ports={airflow_servers.PORT: 8080, "metadata": 5432})
+    here = airflow_servers.variables(tmp_path, sandbox)
+    for service in AIRFLOW:
+        there = SERVICES[service]["environment"]
+        different = {name for name in here.keys() & there.keys() if here[name] != there[name]}
+        assert {name.removeprefix("AIRFLOW__") for name in different} == {
+            "API__HOST",
+            "CORE__DAGS_FOLDER",
+            "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE",
+            "DATABASE__SQL_ALCHEMY_CONN",
+            "LOGGING__BASE_LOG_FOLDER",
+        }
+
+
 def test_everything_in_the_configuration_leads_to_a_service(tmp_path: Path) -> None:
-    template = (REPOSITORY / "include" / "compose" / "pgkeep.toml").read_text(encoding="utf-8")
-    compose.write_site(tmp_path, STATE, template)
+    compose.write_site(tmp_path, STATE)
     settings = parse(tomllib.loads((tmp_path / "pgkeep.toml").read_text(encoding="utf-8")))
     connections = from_environment(compose.environment(tmp_path, STATE))
     open_vault(settings, connections)

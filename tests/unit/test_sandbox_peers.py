@@ -140,7 +140,7 @@ def wanted() -> Json:
 
 
 def test_files_are_written_for_all_peers_alike(root: Path) -> None:
-    peer_homes.main(root, wanted())
+    peer_homes.configure_below(root, wanted())
     for number in (1, 2, 3):
         home = root / f"peer-{number}"
         assert (home / "ipfs/swarm.key").read_text() == swarm_key("aa" * 32)
@@ -152,16 +152,16 @@ def test_files_are_written_for_all_peers_alike(root: Path) -> None:
 
 
 def test_configuring_again_gives_the_same(root: Path) -> None:
-    peer_homes.main(root, wanted())
+    peer_homes.configure_below(root, wanted())
     first = {path: path.read_text() for path in root.rglob("*") if path.is_file()}
-    peer_homes.main(root, wanted())
+    peer_homes.configure_below(root, wanted())
     assert {path: path.read_text() for path in root.rglob("*") if path.is_file()} == first
 
 
 def test_a_peer_without_identity_is_named(root: Path) -> None:
     (root / "peer-2/cluster/identity.json").unlink()
     with pytest.raises(ConfigError, match="peer-2 has no readable identity"):
-        peer_homes.main(root, wanted())
+        peer_homes.configure_below(root, wanted())
 
 
 def test_secrets_do_not_show() -> None:

@@ -11,6 +11,7 @@ from random import Random
 import pytest
 
 from pgkeep import sandbox
+from pgkeep.adapters.postgres import programs
 from pgkeep.errors import ConfigError, Unavailable
 from pgkeep.sandbox import binaries, go_build, postgres_programs, sample, sample_rows, tcp_ports
 from pgkeep.sandbox.place import State, load_state, locked, make_private_directory, save_state, write_private
@@ -96,6 +97,18 @@ def test_no_port_left() -> None:
         tcp_ports.choose(["a"], taken=tcp_ports.RANGE)
 
 
+@pytest.mark.parametrize("arguments", [["isolated_sandbox", "HOME", "--", "true"], ["compose", "HOME"]])
+def test_what_is_run_by_its_module_ends_in_a_sentence(tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/state.json").write_text("{")
+    module, *rest = (str(tmp_path) if word == "HOME" else word for word in arguments)
+    command = [sys.executable, "-m", f"pgkeep.sandbox.{module}", *rest]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == ConfigError.exit_code
+    assert done.stderr.startswith("pgkeep: ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_postgres_is_complete_and_not_too_old() -> None:
     found = postgres_programs.find_programs()
     assert found.major >= 15
@@ -104,7 +117,7 @@ def test_postgres_is_complete_and_not_too_old() -> None:
 
 
 def test_a_copy_of_the_programs_works_and_is_made_once(tmp_path: Path) -> None:
-    majors = {p.major: p for p in map(postgres_programs._examine, postgres_programs._in_the_wheel()) if p}
+    majors = {tools.major: tools for tools in map(programs.examine, programs.in_the_wheel()) if tools}
     assert majors, "the extra `sandbox` brings a PostgreSQL"
     first = postgres_programs.copy_programs(majors[max(majors)], to=tmp_path)
     inode = first.directory.stat().st_ino

@@ -1,6 +1,7 @@
 """sandbox: everything that pgkeep needs, for trying out."""
 
 import argparse
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ def add_commands(commands: Commands) -> None:
         ("up", up, "start what does not run yet"),
         ("status", status, "what runs"),
         ("env", env, 'shell exports: eval "$(pgkeep sandbox env)"'),
-        ("down", down, "stop everything; the data stays"),
+        ("down", down, "stop everything; the data stays, unless --remove"),
         ("sample", sample, "make a sample database"),
     ):
         command = parts.add_parser(name, help=meaning)
@@ -28,6 +29,8 @@ def add_commands(commands: Commands) -> None:
         if name == "up":
             command.add_argument("--airflow", action="store_true", help="Airflow too")
             command.add_argument("--isolated", action="store_true", help="in a network of its own, with loopback only")
+        if name == "down":
+            command.add_argument("--remove", action="store_true", help="delete all data, also what lies outside of DIR")
         if name == "sample":
             command.add_argument("name", metavar="NAME")
             command.add_argument("--size", default="20MB", help="about how much (default: 20MB)")
@@ -53,18 +56,26 @@ def env(chosen: argparse.Namespace) -> None:
 
 def down(chosen: argparse.Namespace) -> None:
     """`pgkeep sandbox down`."""
-    sandbox.down(chosen.home, report=_report)
+    (sandbox.remove if chosen.remove else sandbox.down)(chosen.home, report=_report)
 
 
 def sample(chosen: argparse.Namespace) -> None:
     """`pgkeep sandbox sample NAME`."""
     from pgkeep.sandbox.sample import create_sample, parse_size
 
-    environ = sandbox.environment(chosen.home)
-    conninfo = f"{environ['PGKEEP_SOURCE_URL']}?passfile={quote(environ['PGPASSFILE'])}"
+    conninfo = _source(chosen.home)
     size = parse_size(chosen.size)
     made = create_sample(conninfo, dbname=chosen.name, size=size, seed=chosen.seed, report=_report)
     print(f"{chosen.name}: {made.rows} rows, {human_size(made.bytes)} on disk")
+
+
+def _source(home: Path) -> str:
+    """The URL of the sandbox's source server; without a sandbox (as in the containers) the environment's."""
+    if not home.exists() and (url := os.environ.get("PGKEEP_SOURCE_URL")):
+        _report(f"there is no sandbox in {home}: taking the server of PGKEEP_SOURCE_URL")
+        return url  # libpq looks at PGPASSFILE by itself
+    environ = sandbox.environment(home)
+    return f"{environ['PGKEEP_SOURCE_URL']}?passfile={quote(environ['PGPASSFILE'])}"
 
 
 def _report(line: str) -> None:

@@ -1,6 +1,8 @@
 """The sandbox's Airflow as a user of its REST API sees it."""
 
+import contextlib
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ import requests
 
 from pgkeep.errors import Unavailable
 
+NOT_FOUND, CONFLICT = 404, 409
 FINAL = ("success", "failed", "upstream_failed", "skipped", "removed")
 
 
@@ -32,15 +35,24 @@ class Airflow:
         self._session.trust_env = False
 
     def trigger(self, dag: str, *, patience: float) -> Run:
-        """Starts a run, as soon as Airflow has read the DAG."""
-        deadline = time.monotonic() + patience
-        while True:
-            answer = self._call("POST", f"/dags/{dag}/dagRuns", json={"logical_date": None})
-            if answer.ok:
-                return Run(dag=dag, id=str(answer.json()["dag_run_id"]))
-            if answer.status_code != 404 or time.monotonic() > deadline:
-                raise Unavailable(f"Airflow does not start {dag}: {answer.text[:300]}", next_step="see its logs")
+        """Starts a run, as soon as Airflow has read the DAG; one run, however often the request has to be repeated."""
+        run, deadline = Run(dag=dag, id=f"manual__{uuid.uuid4()}"), time.monotonic() + patience
+        said = "no answer"
+        while time.monotonic() < deadline:
+            with contextlib.suppress(Unavailable):
+                answer = self._call("POST", f"/dags/{dag}/dagRuns", json={"dag_run_id": run.id, "logical_date": None})
+                if answer.ok or answer.status_code == CONFLICT:  # ours: an earlier answer was lost
+                    return run
+                said = answer.text[:300]
+                if answer.status_code != NOT_FOUND:
+                    break
             time.sleep(0.5)
+        raise Unavailable(f"Airflow does not start {dag}: {said}", next_step="see its logs")
+
+    def has_run(self, dag: str) -> bool:
+        """Whether Airflow has ever started that DAG. Raises Unavailable."""
+        answer = self._call("GET", f"/dags/{dag}/dagRuns?limit=1")
+        return answer.ok and bool(answer.json()["dag_runs"])
 
     def first_run(self, dag: str, *, patience: float) -> Run:
         """The first run of a new DAG: the scheduler starts it by itself, as soon as it has read the file."""
@@ -80,9 +92,9 @@ class Airflow:
         return answer.json()
 
     def _call(self, method: str, path: str, **data: Any) -> requests.Response:
-        if "Authorization" not in self._session.headers:
-            self._session.headers["Authorization"] = f"Bearer {self.token()}"
         try:
+            if "Authorization" not in self._session.headers:
+                self._session.headers["Authorization"] = f"Bearer {self.token()}"
             return self._session.request(method, f"{self._url}/api/v2{path}", timeout=30, **data)
         except requests.RequestException as error:
             raise Unavailable(f"Airflow at {self._url} does not answer", next_step="pgkeep sandbox up") from error

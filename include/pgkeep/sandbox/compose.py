@@ -1,8 +1,8 @@
 """What the containers of docker-compose.yml share, made by its service `init`: secrets once, all else built from them.
 
-    python -m pgkeep.sandbox.compose ROOT TEMPLATE
+    python -m pgkeep.sandbox.compose ROOT
 
-TEMPLATE is the `pgkeep.toml` to fill in. Below ROOT, each of these is a volume (docker-compose.yml says who mounts it):
+Below ROOT, each of these is a volume (docker-compose.yml says who mounts it):
 
     secrets/state.json              every password, chosen once: for this service only
     site/                           what Airflow and `pgkeep` read: env  pgkeep.toml  pgpass  passwords.json
@@ -21,12 +21,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from string import Template
 
-from . import airflow_servers, keys, peer_homes
+from . import airflow_servers, command, keys, peer_homes
 from .peer_servers import COUNT, REST_USER
 from .place import State, load_state, make_private_directory, save_state, write_private
 from .postgres_servers import ROLE
+from .site import SERVERS, configuration, connection_variables
 
 SECRETS = ("swarm", "cluster", "rest", ROLE, "airflow", *airflow_servers.SECRETS)
 DATABASE_HOST = "postgres"
@@ -60,7 +60,6 @@ def in_containers(index: int) -> dict[str, str]:
 
 def prepare(
     root: Path,
-    template: str,
     *,
     owners: Owners | None,
     addresses: Addresses = in_containers,
@@ -74,7 +73,7 @@ def prepare(
     try:
         state = _with_keys(root, load_state(root / "secrets").with_secrets(*SECRETS))
         configure_peers(root / "peers", state, addresses, storage_max=storage_max)
-        write_site(root / "site", state, template)
+        write_site(root / "site", state)
         for role in (ROLE, "airflow"):
             write_private(root / "postgres" / role, state.secrets[role])
         if owners:
@@ -107,10 +106,10 @@ def configure_peers(root: Path, state: State, addresses: Addresses, *, storage_m
         "storage_max": storage_max,
     }
     peers = [{"name": f"peer-{index}", **addresses(index)} for index in range(1, COUNT + 1)]
-    peer_homes.main(root, shared | {"peers": peers})
+    peer_homes.configure_below(root, shared | {"peers": peers})
 
 
-def write_site(site: Path, state: State, template: str) -> None:
+def write_site(site: Path, state: State) -> None:
     """Writes what Airflow and `pgkeep` read; `pgkeep.toml` only if there is none, since it is the user's."""
     password = state.secrets["airflow-password"]
     lines = [f"{DATABASE_HOST}:5432:*:{role}:{state.secrets[role]}\n" for role in (ROLE, "airflow")]
@@ -120,7 +119,7 @@ def write_site(site: Path, state: State, template: str) -> None:
     write_private(site / "admin-password", f"{password}\n")
     write_private(site / "passwords.json", json.dumps({airflow_servers.USER: password}))
     if not (site / "pgkeep.toml").exists():
-        write_private(site / "pgkeep.toml", _configuration(site, state, template))
+        write_private(site / "pgkeep.toml", configuration(site / "gnupg", state))
 
 
 def environment(site: Path, state: State) -> dict[str, str]:
@@ -137,37 +136,13 @@ def environment(site: Path, state: State) -> dict[str, str]:
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets["airflow-jwt"],
         "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(bytes.fromhex(secrets["airflow-fernet"])).decode(),
     }
-    return found | {f"AIRFLOW_CONN_{name.upper()}": json.dumps(value) for name, value in connections(state).items()}
+    return found | _connections(state)
 
 
-def connections(state: State) -> dict[str, dict[str, str | int]]:
-    """Airflow connections by id: the sandbox's ids, the containers' addresses."""
-    database: dict[str, str | int] = {
-        "conn_type": "postgres",
-        "host": DATABASE_HOST,
-        "port": 5432,
-        "login": ROLE,
-        "password": state.secrets[ROLE],
-        "schema": "postgres",
-    }
-    found = {"pgkeep_source": database, "pgkeep_scratch": database}
-    for index in range(1, COUNT + 1):
-        suffix = "" if index == 1 else f"_{index}"
-        found[f"pgkeep_kubo{suffix}"] = {"conn_type": "ipfs", "host": f"kubo-{index}", "port": RPC}
-        found[f"pgkeep_cluster{suffix}"] = {
-            "conn_type": "ipfs_cluster",
-            "host": f"cluster-{index}",
-            "port": REST,
-            "login": REST_USER,
-            "password": state.secrets["rest"],
-        }
-    return found
-
-
-def _configuration(site: Path, state: State, template: str) -> str:
-    names = {name.replace("-", "_"): fingerprint for name, fingerprint in state.fingerprints.items()}
-    gnupghome = json.dumps(str(site / "gnupg"), ensure_ascii=False)  # a JSON string is a TOML string, too
-    return Template(template).substitute(names, gnupghome=gnupghome)
+def _connections(state: State) -> dict[str, str]:
+    database = (DATABASE_HOST, 5432), state.secrets[ROLE]
+    peers = [((f"kubo-{index}", RPC), (f"cluster-{index}", REST)) for index in range(1, COUNT + 1)]
+    return connection_variables(dict.fromkeys(SERVERS, database), peers, rest_password=state.secrets["rest"])
 
 
 def _hand_over(root: Path, owners: Owners) -> None:
@@ -186,14 +161,14 @@ def _give(owner: tuple[int, int], *paths: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    if len(arguments) != 2:
-        sys.exit("usage: python -m pgkeep.sandbox.compose ROOT TEMPLATE")
-    root, template = map(Path, arguments)
+    if len(arguments) != 1:
+        sys.exit("usage: python -m pgkeep.sandbox.compose ROOT")
+    root = Path(arguments[0])
     for volume in ("secrets", "site", "postgres"):
         make_private_directory(root / volume)
     storage_max = os.environ.get("PGKEEP_STORAGE_MAX") or "1TB"
-    prepare(root, template.read_text(encoding="utf-8"), owners=Owners(), storage_max=storage_max)
+    prepare(root, owners=Owners(), storage_max=storage_max)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    command.run(main)

@@ -21,7 +21,7 @@ from typing import Any
 
 from pgkeep import errors
 
-from . import isolation, lifecycle, processes
+from . import command, isolation, lifecycle, processes
 from .place import Report, locked, make_private_directory
 from .processes import Server, ServerStatus
 
@@ -34,7 +34,7 @@ def up(home: Path, *, airflow: bool, isolated: bool, report: Report) -> None:
     for word, value in _inside(home, "up", *(["--airflow"] if airflow else [])):
         if word == "report":
             report(value)
-    report(f"it is isolated; a command inside: {sys.executable} -m pgkeep.sandbox.isolated_sandbox {home} -- COMMAND")
+    report(f"it is isolated; a command inside: {sys.executable} -m {__name__} {home} -- COMMAND")
 
 
 def status(home: Path) -> Sequence[ServerStatus]:
@@ -106,8 +106,8 @@ def _inside(home: Path, *words: str) -> Iterator[tuple[str, Any]]:
     """Runs this module inside; what it says, as (kind, value). Raises the error that was raised there."""
     holder = _holder(home)
     assert holder is not None
-    command = isolation.join_command(holder, sys.executable, "-m", __name__, str(home), *words)
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+    argv = isolation.join_command(holder, sys.executable, "-m", __name__, str(home), *words)
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             word, value = json.loads(line)
@@ -147,6 +147,8 @@ def _answer(home: Path, words: Sequence[str]) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
+    if len(arguments) < 2:
+        sys.exit("usage: python -m pgkeep.sandbox.isolated_sandbox HOME -- COMMAND [ARGUMENT ...]")
     home = Path(arguments[0]).absolute()
     if arguments[1] != "--":
         _answer(home, arguments[1:])
@@ -154,9 +156,9 @@ def main(arguments: Sequence[str]) -> None:
     holder = _holder(home)
     if holder is None:
         raise errors.ConfigError(f"no isolated sandbox runs in {home}", next_step="pgkeep sandbox up --isolated")
-    command = isolation.join_command(holder, *arguments[2:])
-    os.execvpe(command[0], command, os.environ | lifecycle.environment(home))  # noqa: S606 - no shell is wanted
+    argv = isolation.join_command(holder, *arguments[2:])
+    os.execvpe(argv[0], argv, os.environ | lifecycle.environment(home))  # noqa: S606 - no shell is wanted
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    command.run(main)

@@ -1,18 +1,8 @@
-"""The files of the vault's peers: identities made once, configuration written anew whenever addresses change.
-
-    python -m pgkeep.sandbox.peer_homes ROOT < peers.json
-
-configures the peers for docker-compose: `ROOT/NAME/ipfs` and `ROOT/NAME/cluster` must have been initialised by the
-peers' own programs. Standard input is {"swarm_secret", "cluster_secret", "credentials": {user: password},
-"storage_max", "peers": [{"name", "swarm_listen", "swarm_dial", "rpc_listen", ...}]}: the addresses of
-`peer_settings.Peer`.
-"""
+"""The files of the vault's peers: identities made once, configuration written anew whenever addresses change."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,7 +98,11 @@ def configure(homes: Sequence[PeerHome], peers: Sequence[Peer], shared: Shared) 
         write_private(home.cluster / "service.json", json.dumps(cluster, indent=1))
 
 
-def main(root: Path, wanted: Mapping[str, Any]) -> None:
+def configure_below(root: Path, wanted: Mapping[str, Any]) -> None:
+    """Configures the peers in `root/NAME/{ipfs,cluster}`, which their own programs must have initialised.
+
+    `wanted`: the fields of `Shared`, and "peers": of each the name and the addresses that `peer_settings.Peer` has.
+    """
     homes = [PeerHome(directory=root / str(peer["name"])) for peer in wanted["peers"]]
     identities = [home.identities() for home in homes]
     peers = [
@@ -116,9 +110,4 @@ def main(root: Path, wanted: Mapping[str, Any]) -> None:
         for peer, (kubo, cluster) in zip(wanted["peers"], identities, strict=True)
     ]
     shared = {name: value for name, value in wanted.items() if name != "peers"}
-    os.umask(0o077)
     configure(homes, peers, Shared(**shared))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), json.load(sys.stdin))

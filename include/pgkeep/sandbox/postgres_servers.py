@@ -17,11 +17,12 @@ from pathlib import Path
 
 import psycopg
 
+from pgkeep.adapters.postgres.programs import Tools
 from pgkeep.errors import ConfigError, Unavailable
 
 from . import processes
 from .place import State, digest, make_private_directory
-from .postgres_programs import Programs, copy_programs
+from .postgres_programs import copy_programs
 from .processes import Server, inherited_environment
 
 ROLE = "pgkeep"
@@ -96,7 +97,7 @@ def choose_data(home: Path, owner: Owner) -> Path:
     return shared
 
 
-def reachable_programs(programs: Programs, owner: Owner) -> Programs:
+def reachable_programs(programs: Tools, owner: Owner) -> Tools:
     """The same programs, copied to /var/lib when they lie where `owner` may not look (root's own environment)."""
     if owner.uid is None or owner.reaches(programs.directory):
         return programs
@@ -104,7 +105,7 @@ def reachable_programs(programs: Programs, owner: Owner) -> Programs:
     return copy_programs(programs, to=SHARED_PLACE)
 
 
-def initialise(data: Path, programs: Programs, owner: Owner, *, password: str) -> None:
+def initialise(data: Path, programs: Tools, owner: Owner, *, password: str) -> None:
     """Makes the data directory unless it is there; never leaves half of one. Raises Unavailable if initdb fails."""
     if (data / "PG_VERSION").exists():
         return _check_version(data, programs)
@@ -126,7 +127,7 @@ def _hand_over(path: Path, owner: Owner) -> None:
         os.chown(path, owner.uid, owner.gid)
 
 
-def _check_version(data: Path, programs: Programs) -> None:
+def _check_version(data: Path, programs: Tools) -> None:
     made_by = (data / "PG_VERSION").read_text(encoding="ascii").strip()
     if made_by != str(programs.major):
         raise ConfigError(
@@ -135,7 +136,7 @@ def _check_version(data: Path, programs: Programs) -> None:
         )
 
 
-def _run_initdb(data: Path, password_file: Path, programs: Programs, owner: Owner) -> None:
+def _run_initdb(data: Path, password_file: Path, programs: Tools, owner: Owner) -> None:
     flags = ("--encoding=UTF8", "--locale=C", "--data-checksums", "--auth=scram-sha-256", f"--username={ROLE}")
     result = owner.run(
         programs.directory / "initdb", *flags, f"--pwfile={password_file}", "-D", data, directory=data.parent
@@ -187,7 +188,7 @@ def conninfo(name: str, state: State, *, dbname: str = "postgres") -> str:
 def start(home: Path, state: State, name: str, owner: Owner) -> list[str]:
     """Makes and starts one server, and returns when it answers; its name if it had to be started."""
     run, this = home / "run", server(name, state, owner, logs=home / "logs")
-    programs = Programs(directory=Path(state.postgres_programs), major=state.postgres_major)
+    programs = Tools(directory=Path(state.postgres_programs), major=state.postgres_major)
     initialise(this.directory, programs, owner, password=state.secrets[name])
     started = not processes.is_current(run, this)
     if started:

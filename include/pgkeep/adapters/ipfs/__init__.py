@@ -3,7 +3,7 @@
 from .cluster import Claim, Cluster, Member, Pin
 from .door import Endpoint
 from .health import ClusterHealth, KuboHealth, PeerHealth, VaultHealth
-from .kubo import Kubo, Space
+from .kubo import Kubo
 from .peers import PeerAddress
 from .vault import IpfsVault
 
@@ -19,6 +19,5 @@ __all__ = [
     "PeerAddress",
     "PeerHealth",
     "Pin",
-    "Space",
     "VaultHealth",
 ]

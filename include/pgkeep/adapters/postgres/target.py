@@ -48,7 +48,8 @@ class PostgresTarget:
         Roles that it needs and the server lacks are made, and dropped as well unless it took its place.
 
         If we are killed it stays, recognisable by its name and its comment, and the next restore of the same name
-        drops it; roles that were made stay then. Raises ConfigError (older server, rights, a locale that the server does not have), Unavailable.
+        drops it; roles that were made stay then. Raises ConfigError (older server, rights, a locale that the server
+        does not have), Unavailable.
         """
         server, dbname = self.server, self.dbname
         with contextlib.closing(creation.maintenance(server, beside=dbname)) as admin, ExitStack() as undo:
