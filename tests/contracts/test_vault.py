@@ -314,6 +314,23 @@ def test_one_survivor_is_enough_to_find_what_the_cluster_names(world: World, pre
 # --- letting go --------------------------------------------------------------------------------------------------
 
 
+def test_a_label_is_found_beside_the_clusters_name(vault: Vault, prefix: str) -> None:
+    """And it is all there is when the cluster forgets its pinset."""
+    cid = vault.add([b"labelled " + prefix.encode()], name=f"{prefix}draft/1")
+    vault.pin(cid, name=f"{prefix}full/1", copies=3)
+    eventually(lambda: sum(holder.holds for holder in vault.holders(cid)) == 3)
+    vault.label(cid, name=f"{prefix}recorded/1")
+    names = vault.listing(prefix).names
+    assert names[f"{prefix}recorded/1"] == names[f"{prefix}full/1"] == {cid}
+    assert f"{prefix}draft/1" not in names
+    assert sum(holder.holds for holder in vault.holders(cid)) == 3
+
+
+def test_a_label_for_what_is_not_there_is_no_error(vault: Vault, prefix: str) -> None:
+    vault.label(NOWHERE, name=f"{prefix}recorded/1")
+    assert vault.listing(prefix).names == {}
+
+
 def test_what_is_dropped_is_gone(vault: Vault, prefix: str) -> None:
     cid = vault.add(iter([content(prefix)]), name=prefix + "1")
     vault.pin(cid, name=prefix + "1", copies=3)

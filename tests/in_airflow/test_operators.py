@@ -149,7 +149,7 @@ def test_after_the_deadline_it_fails_with_who_holds_what_and_a_cleared_task_goes
     over = {"deadline": time.time() - 1.0, "pause": 60.0, "refused": ""}
     with pytest.raises(AirflowFailException) as failed:
         step.go_on(context(), over)
-    assert "carol: other bytes" in str(failed.value)
+    assert "carol: does not give it whole" in str(failed.value)
     assert "alice: read back" in str(failed.value)
     carol.objects = good
     assert records.decode(Replicated, run(step)).copies == 3

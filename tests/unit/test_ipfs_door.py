@@ -130,7 +130,6 @@ SOMEWHERE = Endpoint(url="http://127.0.0.1:1")
     "peers",
     [
         [],
-        [PeerAddress(name="a", kubo=SOMEWHERE, cluster=None)],
         [PeerAddress(name="a", kubo=None, cluster=SOMEWHERE)],
         [PeerAddress(name="a", kubo=SOMEWHERE, cluster=SOMEWHERE), PeerAddress(name="b", kubo=None, cluster=None)],
         [PeerAddress(name="a", kubo=SOMEWHERE, cluster=SOMEWHERE)] * 2,
@@ -153,3 +152,9 @@ def test_two_cluster_peers_on_one_kubo_are_one_holder() -> None:
         address = PeerAddress(name="own", kubo=Endpoint(url=url), cluster=Endpoint(url=url))
         holders = IpfsVault([address]).holders(CID)
     assert [(holder.peer, holder.holds) for holder in holders] == [("K1", True), ("K2", True), ("member3", False)]
+
+
+def test_a_vault_without_any_cluster_connection_is_only_read() -> None:
+    vault = IpfsVault([PeerAddress(name="a", kubo=SOMEWHERE, cluster=None)])
+    with pytest.raises(ConfigError, match="can be read, not written"):
+        vault.holders(Cid("bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4"))

@@ -44,7 +44,7 @@ class Measured:
 def main() -> int:
     """Runs the demo; 0 only if everything it shows is true."""
     parser = argparse.ArgumentParser(description="back a database up by Airflow, destroy it, bring it back")
-    parser.add_argument("--keep", action="store_true", help="leave everything running afterwards")
+    parser.add_argument("--keep", action="store_true", help="leave everything running afterwards; may be repeated")
     parser.add_argument("--size", default="20MB", help="of the sample database (default: 20MB)")
     chosen = parser.parse_args()
     try:

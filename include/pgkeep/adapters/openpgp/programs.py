@@ -37,7 +37,7 @@ class Programs:
         with self._translated():
             gpg = self._gpg(*(("--with-secret",) if with_secret else ()))
             listed = gpg.list_keys()
-        if listed.returncode:
+        if listed.returncode and not self.about_the_agent():  # that has an explanation, and its own error
             raise Unavailable(
                 f"gpg did not list the keys of {self.home} (exit code {listed.returncode})",
                 next_step=f"run it again; if it stays so, try it by hand: gpg --homedir {self.home} --list-keys",
