@@ -10,7 +10,7 @@
 | `record` | the journal names it, and the journal is replicated too: now it is a backup |
 | `release` | the peers show that entry; the source may forget what it covers |
 
-Every task may be killed and cleared at any point: it goes on from there, and nothing is dumped or recorded twice.
+Every task may be killed and cleared at any point: only that task is done again, and nothing is recorded twice.
 A red task says in the first line of its log what happened and what to do next.
 
 Back again: `pgkeep list NAME`, `pgkeep restore NAME --into URL`.

@@ -28,6 +28,7 @@ def settings() -> Iterator[str]:
     for section, cls in SECTIONS.items():
         for key, field in settings_of(cls).items():
             default = "must be given" if field.default is dataclasses.MISSING else _toml(field.default)
+            default = "NAME" if (cls, key) == (Database, "dbname") else default
             if (cls, key) != (Vault, "peers"):
                 yield f"| `[{section}]` `{key}` | {field.metadata['meaning']} | {default} |"
 

@@ -100,7 +100,11 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sealed:
-    """All parts were read back: the same bytes, encrypted for exactly `recipients`, signed by `signer`."""
+    """All parts were read back: the very bytes that gpg had encrypted for exactly `recipients`, and signed by `signer`.
+
+    The signature is inside the encryption, where a node cannot look. That it is there is gpg's word when it was made
+    (SIG_CREATED, without which sealing fails), and the digest says that these are still those bytes.
+    """
 
     backup: Backup
     recipients: tuple[KeyFingerprint, ...]
