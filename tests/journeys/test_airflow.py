@@ -100,7 +100,7 @@ def finished(airflow: Airflow, run: Any) -> Iterator[tuple[str, str]]:
 
 
 def asset_events(airflow: Airflow, name: str) -> list[Mapping[str, Any]]:
-    events: list[Mapping[str, Any]] = airflow.get("/assets/events?limit=1000&order_by=-id")["asset_events"]
+    events: list[Mapping[str, Any]] = airflow.get("/assets/events")["asset_events"]
     return [event for event in events if event["name"] == name]
 
 

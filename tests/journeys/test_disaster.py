@@ -61,7 +61,7 @@ def written(node: Node, path: Path) -> Path:
     keys = settings.load(node.environ["PGKEEP_CONFIG"]).keys
     page = (Path(__file__).parents[2] / "docs" / "disaster.md").read_text(encoding="utf-8")
     text = page.split("```toml\n")[1].split("```")[0]
-    text = text.replace("/home/me/.gnupg", str(keys.gnupghome)).replace("THE NODE'S FINGERPRINT", keys.node)
+    text = text.replace("/media/safe/gnupg", str(keys.gnupghome)).replace("THE NODE'S FINGERPRINT", keys.node)
     path.write_text(text.replace("YOUR FINGERPRINT", keys.recipients[0]), encoding="utf-8")
     return path
 

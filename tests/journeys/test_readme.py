@@ -47,3 +47,5 @@ def test_the_guide_is_true(node: Node) -> None:
     for heading in ("2. A database, and its first backup", "3. Lose it, and get it back"):
         for command in commands("docs/testing.md", heading):
             run(node, command.replace("pgkeep sandbox sample", f"pgkeep sandbox sample --home '{node.home}'"))
+    found = node.psql("SELECT count(*) FROM pg_database WHERE datname ~ '^shop(_before_.*)?$'")
+    assert found == "2", "the restored one, and the one it replaced"

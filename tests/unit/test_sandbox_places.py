@@ -79,8 +79,8 @@ def test_the_home_is_a_data_directory(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert sandbox.default_home() == tmp_path / "pgkeep/sandbox"
     monkeypatch.setenv("XDG_DATA_HOME", "")
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert sandbox.default_home() == Path("/home/somebody/.local/share/pgkeep/sandbox")
+    monkeypatch.setenv("HOME", "/srv/somebody")
+    assert sandbox.default_home() == Path("/srv/somebody/.local/share/pgkeep/sandbox")
 
 
 def test_ports_are_different_free_and_not_taken() -> None:

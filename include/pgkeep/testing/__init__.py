@@ -1,0 +1,30 @@
+"""Doubles of the ports, all in memory, for tests of the stories and of anything built on them.
+
+They keep the ports' contracts (the contract suites run over them and over the real adapters alike) and can be told to
+have a bad day: a peer that is down, a flipped byte, a source that dies half-way.
+"""
+
+from pgkeep.testing.database import (
+    SAMPLE_PROPERTIES,
+    MemoryFresh,
+    MemorySnapshot,
+    MemorySource,
+    MemoryTarget,
+    sample_inventory,
+)
+from pgkeep.testing.sealer import NODE, RECIPIENTS, MemorySealer
+from pgkeep.testing.vault import MemoryPeer, MemoryVault
+
+__all__ = [
+    "NODE",
+    "RECIPIENTS",
+    "SAMPLE_PROPERTIES",
+    "MemoryFresh",
+    "MemoryPeer",
+    "MemorySealer",
+    "MemorySnapshot",
+    "MemorySource",
+    "MemoryTarget",
+    "MemoryVault",
+    "sample_inventory",
+]

@@ -1,0 +1,113 @@
+"""A private cluster in memory."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from pgkeep.errors import Unavailable
+from pgkeep.model import Cid, PeerId
+from pgkeep.ports import Holder, Listing, Place
+
+
+@dataclass
+class MemoryPeer:
+    """One peer: its blocks, its own pin names, and whether it is there at all."""
+
+    name: str
+    up: bool = True
+    objects: dict[Cid, bytes] = field(default_factory=dict)
+    pins: dict[Cid, str] = field(default_factory=dict)
+
+    @property
+    def id(self) -> PeerId:
+        return PeerId(f"id-{self.name}")
+
+
+class MemoryVault:
+    """A cluster of peers in memory. `cluster`: the pinset, which every peer that is up knows."""
+
+    def __init__(self, names: Sequence[str] = ("alice", "bob", "carol")) -> None:
+        self.peers = [MemoryPeer(name) for name in names]
+        self.cluster: dict[Cid, tuple[str, tuple[PeerId, ...]]] = {}
+
+    def add(self, chunks: Iterable[bytes], *, name: str) -> Cid:
+        self._require_own()
+        content = b"".join(chunks)
+        self._require_own()
+        cid = Cid("bafy" + hashlib.sha256(content).hexdigest())
+        self.peers[0].objects[cid] = content
+        self.peers[0].pins[cid] = name
+        return cid
+
+    def own(self) -> Place:
+        self._require_own()
+        return Place(peer=self.peers[0].id, name=self.peers[0].name, local=True)
+
+    def places(self) -> Sequence[Place]:
+        up = self._up()
+        local = [Place(peer=peer.id, name=peer.name, local=True) for peer in up]
+        return [*local, Place(peer=up[0].id, name=up[0].name, local=False)]
+
+    def read(self, cid: Cid, *, at: Place) -> Iterator[bytes]:
+        for peer in self._up():
+            if cid in peer.objects and (peer.id == at.peer or not at.local):
+                content = peer.objects[cid]
+                yield from (content[i : i + 1000] for i in range(0, len(content), 1000))
+                return
+        raise Unavailable(f"{at.name} does not have {cid}", next_step="ask another peer")
+
+    def pin(self, cid: Cid, *, name: str, copies: int) -> None:
+        up = self._up()
+        holding = sorted(up, key=lambda peer: cid not in peer.objects)
+        if len(up) < copies:
+            raise Unavailable(f"not enough peers for {copies} copies", next_step="bring the others back")
+        content = next((peer.objects[cid] for peer in up if cid in peer.objects), None)
+        chosen = holding[:copies]
+        self.cluster[cid] = (name, tuple(peer.id for peer in chosen))
+        for peer in chosen:
+            if content is not None:
+                peer.objects.setdefault(cid, content)
+
+    def label(self, cid: Cid, *, name: str) -> None:
+        self._require_own()
+        for peer in self._up():
+            if cid in peer.objects:
+                peer.pins[cid] = name
+
+    def holders(self, cid: Cid) -> Sequence[Holder]:
+        self._up()
+        allocated = self.cluster.get(cid, ("", ()))[1]
+        return [self._holder(peer, allocated) for peer in self.peers]
+
+    def listing(self, prefix: str) -> Listing:
+        up = self._up()
+        found: dict[str, set[Cid]] = {}
+        for cid, (name, _) in self.cluster.items():
+            found.setdefault(name, set()).add(cid)
+        for peer in up:
+            for cid, name in peer.pins.items():
+                found.setdefault(name, set()).add(cid)
+        names = {name: frozenset(cids) for name, cids in found.items() if name.startswith(prefix)}
+        silent = {peer.name: "down" for peer in self.peers if not peer.up}
+        return Listing(names=names, silent=silent, asked=len(self.peers))
+
+    def drop(self, cid: Cid) -> None:
+        self._up()
+        self.cluster.pop(cid, None)
+        for peer in self.peers:
+            peer.objects.pop(cid, None)
+            peer.pins.pop(cid, None)
+
+    def _holder(self, peer: MemoryPeer, allocated: Sequence[PeerId]) -> Holder:
+        status = "cluster_error" if not peer.up else "pinned" if peer.id in allocated else "remote"
+        return Holder(peer=peer.id, name=peer.name, holds=status == "pinned", status=status)
+
+    def _require_own(self) -> None:
+        if not self.peers[0].up:
+            raise Unavailable(f"{self.peers[0].name} does not answer", next_step="start it")
+
+    def _up(self) -> list[MemoryPeer]:
+        up = [peer for peer in self.peers if peer.up]
+        if not up:
+            raise Unavailable("no peer answers", next_step="start one")
+        return up
