@@ -44,14 +44,17 @@ class Journal:
         return next((e for e in self.entries if any(part.cid == cid for part in e.backup.parts)), None)
 
     def entry(self, sequence: int | None = None) -> Entry:
-        """The entry of that number, or the newest. Raises NotRestorable."""
+        """The entry of that number, or the one that shows the latest moment. Raises NotRestorable.
+
+        That is not always the last one written: a backup that waited for its copies is recorded late.
+        """
         if not self.entries:
             raise NotRestorable(
                 f"the journal of {self.database} has no backup yet",
                 next_step=f"make one: pgkeep backup {self.database} --full",
             )
         if sequence is None:
-            return self.entries[-1]
+            return max(self.entries, key=lambda entry: (entry.backup.cut.time, entry.sequence))
         for entry in self.entries:
             if entry.sequence == sequence:
                 return entry

@@ -80,6 +80,7 @@ class JournalSearch:
                 return self.read(cid, sequence, at=place)
             except Unavailable as error:
                 log.info("%s cannot be read at %s: %s", cid, place.name, error)
+                refusal = refusal if isinstance(refusal, Corrupted) else error
             except Corrupted as error:
                 refusal = error
         raise refusal

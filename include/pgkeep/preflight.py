@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pgkeep import wiring
 from pgkeep.adapters.ipfs import PeerHealth, VaultHealth
 from pgkeep.adapters.postgres import SourceReport, probe_source
-from pgkeep.errors import ConfigError, PgkeepError
+from pgkeep.errors import ConfigError, PgkeepError, Unavailable
 from pgkeep.model import Entry
 from pgkeep.progress import human_size, human_time
 from pgkeep.settings import Connections, Settings
@@ -20,12 +20,13 @@ LARGEST_CLOCK_DIFFERENCE = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was looked at. `fatal`: no backup can be made as long as it is so."""
+    """One thing that was looked at. `fatal`: no backup can be made as long as it is so; `kind`: that sort of error."""
 
     about: str
     what: str
     next_step: str = ""
     fatal: bool = False
+    kind: type[PgkeepError] = ConfigError
 
     def __str__(self) -> str:
         mark = "FAILED " if self.fatal else "warning" if self.next_step else "ok     "
@@ -33,7 +34,7 @@ class Finding:
 
 
 def _failed(error: PgkeepError, about: str) -> Finding:
-    return Finding(about=about, what=error.what, next_step=error.next_step, fatal=True)
+    return Finding(about=about, what=error.what, next_step=error.next_step, fatal=True, kind=type(error))
 
 
 def require_source(site: Site) -> None:
@@ -43,10 +44,11 @@ def require_source(site: Site) -> None:
 
 
 def require_all(findings: Iterable[Finding]) -> None:
-    """Raises ConfigError when a finding is fatal."""
+    """Raises when findings are fatal: the gravest of their kinds."""
     fatal = [finding for finding in findings if finding.fatal]
     if fatal:
-        raise ConfigError(f"{len(fatal)} checks failed", next_step="mend what is marked FAILED, then: pgkeep check")
+        gravest = max((finding.kind for finding in fatal), key=lambda kind: kind.exit_code)
+        raise gravest(f"{len(fatal)} checks failed", next_step="mend what is marked FAILED, then: pgkeep check")
 
 
 def vault_and_keys(settings: Settings, connections: Connections) -> list[Finding]:
@@ -69,7 +71,7 @@ def _peers(health: VaultHealth) -> Iterator[Finding]:
         about = f"peer {peer.name}"
         for failure in peer.failures:
             what, _, step = failure.partition(". Next: ")
-            yield Finding(about=about, what=what, next_step=step, fatal=number == 0)
+            yield Finding(about=about, what=what, next_step=step, fatal=number == 0, kind=Unavailable)
         if not peer.failures:
             yield Finding(about=about, what=f"answers ({_versions(peer)})")
         yield from _old_versions(peer, about)
@@ -116,7 +118,7 @@ def _cluster(health: VaultHealth, *, copies: int) -> Iterator[Finding]:
     distinct = len(health.kubo_ids)
     if distinct < copies:
         what = f"{distinct} distinct peers answer, {copies} copies are wanted"
-        yield Finding(about="cluster", what=what, next_step="bring the others back", fatal=True)
+        yield Finding(about="cluster", what=what, next_step="bring the others back", fatal=True, kind=Unavailable)
     else:
         yield Finding(about="cluster", what=f"{distinct} distinct peers for {copies} copies")
 

@@ -18,6 +18,9 @@ from pgkeep.errors import ConfigError
 from pgkeep.journal_store import JournalStore
 from pgkeep.settings import Connection, Connections, Database, Peer, Settings
 
+LONGEST_NAME = 63
+"""Bytes of a name in PostgreSQL; it would cut a longer one off without a word."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
@@ -89,6 +92,11 @@ def target(into: str, connections: Connections, *, environ: Mapping[str, str] = 
     if not dbname:
         raise ConfigError(
             "the target names no database", next_step="end it with one: --into postgresql://user@host:5432/shop"
+        )
+    if len(dbname.encode()) > LONGEST_NAME:
+        raise ConfigError(
+            f"the target's name has {len(dbname.encode())} bytes, PostgreSQL allows {LONGEST_NAME}",
+            next_step="choose a shorter one",
         )
     return PostgresTarget(server=found, dbname=dbname)
 

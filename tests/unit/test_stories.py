@@ -9,7 +9,7 @@ import pytest
 from pgkeep import backup, journal, records, restore
 from pgkeep.errors import ConfigError, Corrupted, NotReplicated, NotRestorable, Unavailable
 from pgkeep.journal_store import KEPT_VERSIONS, JournalStore
-from pgkeep.model import Cid, Entry, KeyFingerprint, Origin, Sealed, Stored, now
+from pgkeep.model import Cid, Entry, Instant, KeyFingerprint, Origin, Sealed, Stored, now
 from pgkeep.pin_names import journal_name, part_name
 from pgkeep.ports import Place, Snapshot
 from pgkeep.testing import NODE, RECIPIENTS, MemorySealer, MemorySource, MemoryTarget, MemoryVault, sample_inventory
@@ -180,6 +180,15 @@ def test_two_backups_at_once_become_two_entries_with_true_names(world: World) ->
     name, _ = world.vault.cluster[two.backup.parts[0].cid]
     assert name == part_name("shop", kind="full", number=2, part="dump")
     assert [entry.sequence for entry in world.journals.head().journal.entries] == [1, 2]
+
+
+def test_the_newest_is_the_one_that_shows_the_latest_moment(world: World) -> None:
+    late = world.seal()
+    later = replace(world.source.holding.cut, time=Instant("2026-01-02T03:04:06.000000Z"))
+    world.source.holding = replace(world.source.holding, cut=later)
+    assert world.full().sequence == 1
+    assert world.record(late).sequence == 2
+    assert world.journals.head().journal.entry().sequence == 1
 
 
 def test_release_only_after_the_peers_show_the_entry(world: World) -> None:

@@ -33,7 +33,7 @@ def restored_line(restored: Restored, label: str) -> str:
 
 def entry_table(journal: Journal, rows: Sequence[tuple[Entry, int | None]]) -> str:
     """The entries of a journal, newest last, with the copies that exist now."""
-    header = ("ENTRY", "KIND", "AS OF", "AGE", "TABLES", "ROWS", "SIZE", "COPIES", "MADE BY")
+    header = ("ENTRY", "KIND", "AS OF", "AGE", "TABLES", "ROWS", "SIZE", "COPIES (CLAIMED)", "MADE BY")
     table = [header, *(_row(entry, copies) for entry, copies in rows)]
     widths = [max(len(row[i]) for row in table) for i in range(len(header))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]

@@ -18,6 +18,8 @@ from .answers import Misunderstood, failure_text
 
 CONNECT_SECONDS = 10.0
 STALL_SECONDS = 60.0
+STALLED_AGAIN_SECONDS = 1.0
+"""The patience with a daemon that has stalled once, until it answers again: it costs its time limit once."""
 MAY_PASS = frozenset({408, 425, 429})
 """Client errors (RFC 9110, 8470, 6585) that say "not now" rather than "never"."""
 
@@ -55,6 +57,8 @@ class Door:
             login, password = endpoint.login.encode(), (endpoint.password or "").encode()
             self._session.auth = HTTPBasicAuth(login, password)
 
+        self._stalled = False
+
     def __str__(self) -> str:
         return self._name
 
@@ -75,7 +79,8 @@ class Door:
         goes wrong while the response is read inside the `with` is translated as well.
         """
         # The limit for connecting is also the one for each `send` of a body, so a body needs the patient one.
-        limits = (CONNECT_SECONDS if body is None else self.stall, self.stall)
+        stall = STALLED_AGAIN_SECONDS if self._stalled else self.stall
+        limits = (min(CONNECT_SECONDS, stall) if body is None else stall, stall)
         with (
             self._translated(),
             self._session.request(
@@ -89,6 +94,7 @@ class Door:
                 allow_redirects=False,
             ) as response,
         ):
+            self._stalled = False
             if not 200 <= response.status_code < 300 and response.status_code not in expected:
                 self._refuse(response)
             yield response
@@ -125,6 +131,7 @@ class Door:
         if isinstance(error, ConnectTimeout):
             return "does not answer"
         if any(isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError) for cause in causes):
+            self._stalled = True
             return f"made no progress for {self.stall:.0f} s"
         return "broke the connection off"
 

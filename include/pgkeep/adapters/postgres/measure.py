@@ -161,6 +161,13 @@ def _measure(connection: Session, schema: str, name: str, server: Server) -> Tab
     try:
         with translated(server):
             row = connection.execute(query).fetchone()
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedObject) as error:
+        raise ConfigError(
+            f"{schema}.{name} cannot be read with a fixed search_path ({error.diag.message_primary}): an index, policy "
+            "or generated column of it calls a function that looks for its tables by search_path; a restore could not "
+            "rebuild it either",
+            next_step="ALTER FUNCTION .. SET search_path = .. for that function, then run it again",
+        ) from error
     except (psycopg.errors.ProgramLimitExceeded, psycopg.errors.InternalError_) as error:
         raise ConfigError(
             f"a row of {schema}.{name} cannot be written as text, and so not be dumped: {error.diag.message_primary}",
