@@ -33,7 +33,8 @@ def test_the_first_screen_is_true(node: Node) -> None:
     assert "held by" in "".join(said)
     node.psql("DROP DATABASE shop")
     for command in commands("README.md", "Get it back"):
-        run(node, command)
+        if not command.startswith("ipfs cat"):  # that line has a test of its own: it needs a CID
+            run(node, command)
     assert node.measure("shop", server="SCRATCH") == before
 
 
