@@ -25,16 +25,16 @@ FOREIGN_PREFIXES = ("PG", "AIRFLOW", "_AIRFLOW", "IPFS", "CLUSTER_", "LIBP2P", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """One line of the process table: what /proc says about it."""
+    """One line of the process table, as /proc says it. Equal when `pid` and `started` are: the rest is passing."""
 
     pid: int
-    state: str
-    parent: int
-    session: int
-    terminal: int
+    state: str = field(compare=False)
+    parent: int = field(compare=False)
+    session: int = field(compare=False)
+    terminal: int = field(compare=False)
     started: int
     """Clock ticks after the boot."""
-    directory: str
+    directory: str = field(compare=False)
     """Where it runs; empty where this user may not know."""
 
 
