@@ -96,6 +96,14 @@ def test_silence_is_unavailable() -> None:
         assert "no progress for 1 s" in refusal(f"http://127.0.0.1:{listening.getsockname()[1]}").what
 
 
+def test_who_was_silent_once_is_waited_for_a_moment_only_and_the_message_says_how_long() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        kubo = Kubo(Endpoint(url=f"http://127.0.0.1:{listening.getsockname()[1]}"), name="pgkeep_kubo", stall=2)
+        for seconds in (2, 1):
+            with pytest.raises(Unavailable, match=f"no progress for {seconds} s"):
+                kubo.id()
+
+
 @pytest.mark.parametrize("answer", [b'{"Version": "0.43.0"}', b'{"Version": "0.43.0", "Hash": "bafy", "Keys": {}}'])
 def test_an_object_that_is_not_said_to_be_stored_and_pinned_is_no_object(answer: bytes) -> None:
     with server(200, answer) as url, pytest.raises(ConfigError):

@@ -56,8 +56,9 @@ class Door:
         if endpoint.login is not None:
             login, password = endpoint.login.encode(), (endpoint.password or "").encode()
             self._session.auth = HTTPBasicAuth(login, password)
-
         self._stalled = False
+        self._limit = stall
+        """Seconds without progress that the request under way may take."""
 
     def __str__(self) -> str:
         return self._name
@@ -79,7 +80,7 @@ class Door:
         goes wrong while the response is read inside the `with` is translated as well.
         """
         # The limit for connecting is also the one for each `send` of a body, so a body needs the patient one.
-        stall = STALLED_AGAIN_SECONDS if self._stalled else self.stall
+        stall = self._limit = STALLED_AGAIN_SECONDS if self._stalled else self.stall
         limits = (min(CONNECT_SECONDS, stall) if body is None else stall, stall)
         with (
             self._translated(),
@@ -132,7 +133,7 @@ class Door:
             return "does not answer"
         if any(isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError) for cause in causes):
             self._stalled = True
-            return f"made no progress for {self.stall:.0f} s"
+            return f"made no progress for {self._limit:.0f} s"
         return "broke the connection off"
 
     def _refuse(self, response: requests.Response) -> None:
