@@ -7,7 +7,7 @@ PYTHON ?= $(shell for it in python3 python3.13 python3.12 python3.11; do $$it -c
 SIZE ?= 1GB
 
 .DEFAULT_GOAL := help
-.PHONY: help setup programs check test demo benchmark lock docs clean
+.PHONY: help setup programs majors check test demo benchmark lock docs clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ $(VENV)/.complete: requirements.lock pyproject.toml
 programs: setup ## build ipfs and ipfs-cluster, unless they are there (2 to 4 minutes, once)
 	@$(BIN)/python -m pgkeep.sandbox.binaries
 
+majors: setup ## fetch PostgreSQL servers of other versions, for the tests (90 MB, once)
+	@$(BIN)/python tests/majors/fetch.py
+
 check: setup ## lint, format, types, architecture, unit tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -34,7 +37,7 @@ check: setup ## lint, format, types, architecture, unit tests
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/unit
 
-test: programs ## every test, on real servers, in a network of its own
+test: programs majors ## every test, on real servers, in a network of its own
 	$(BIN)/python -m pgkeep.sandbox.isolation -- $(BIN)/pytest
 
 demo: programs ## back a database up by Airflow, destroy it, bring it back (KEEP=1 leaves it running)

@@ -4,7 +4,7 @@
 
 | task | when it is green |
 |---|---|
-| `dump_database` | the dump is encrypted, signed, and in this node's own IPFS peer |
+| `dump_database` | the changes so far are recorded; the dump is encrypted, signed, and in this node's own peer |
 | `check_encryption` | it was read back: the same bytes, readable by exactly the configured keys |
 | `replicate` | enough distinct peers have it (waits without a worker slot) |
 | `record` | the journal names it, and the journal is replicated too: now it is a backup |
@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from airflow.sdk import DAG, CronDataIntervalTimetable
 
 from pgkeep.airflow.alerts import run_failed
-from pgkeep.airflow.assets import full_backups
+from pgkeep.airflow.assets import backups
 from pgkeep.airflow.operators import (
     CheckEncryptionOperator,
     DumpDatabaseOperator,
@@ -58,6 +58,8 @@ for name, database in load(os.environ.get(VARIABLE)).databases.items():
         )
         replicate = ReplicateOperator(task_id="replicate", database=name, sealed=check_encryption.output)
         record = RecordOperator(task_id="record", database=name, replicated=replicate.output)
-        release = ReleaseOperator(task_id="release", database=name, entry=record.output, outlets=[full_backups(name)])
+        release = ReleaseOperator(
+            task_id="release", database=name, entry=record.output, outlets=[backups(name, "full")]
+        )
 
         dump_database >> check_encryption >> replicate >> record >> release

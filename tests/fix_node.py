@@ -3,12 +3,13 @@
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,17 @@ class Node:
 
     def measure(self, dbname: str, *, server: str = "SOURCE") -> Mapping[str, Measured]:
         """Every table and sequence, measured by the demo's own means, which are not pgkeep's."""
-        return measure(self.environ, dbname, server=server)
+        found = measure(self.environ, dbname, server=server)
+        return {name: measured for name, measured in found.items() if not name.startswith("_pgkeep.")}
+
+    def schema(self, dbname: str, *, server: str = "SOURCE") -> str:
+        """The definition of everything but what pgkeep itself has put there, as pg_dump writes it."""
+        url = f"{self.environ[f'PGKEEP_{server}_URL']}/{dbname}"
+        program = ["pg_dump", "--schema-only", "--create", "--exclude-schema=_pgkeep", "--no-publications", "-d", url]
+        done = subprocess.run(program, env=dict(self.environ), capture_output=True, text=True, check=True)
+        own = re.compile(r"(?s)\n--\n-- Name: pgkeep[^\n]*; Type: (EVENT TRIGGER|PUBLICATION).*?(?=\n--\n-- |\Z)")
+        lines = own.sub("", done.stdout).replace(dbname, "shop").splitlines()
+        return "\n".join(line for line in lines if not line.startswith(("\\restrict", "\\unrestrict", "-- Dumped")))
 
     def psql(self, query: str, *, dbname: str = "postgres", server: str = "SOURCE") -> str:
         """The result of a statement, one value a line."""
@@ -70,10 +81,34 @@ class Node:
         )
         return done.stdout.strip()
 
+    def psql_complaints(self, script: str, *, dbname: str) -> list[str]:
+        """What PostgreSQL refuses of a script that goes on after errors."""
+        url = f"{self.environ['PGKEEP_SOURCE_URL']}/{dbname}"
+        done = subprocess.run(
+            ["psql", "-XAtq", "-d", url, "-f", "-"],
+            env=dict(self.environ),
+            input=script,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return [line for line in done.stderr.splitlines() if "ERROR" in line]
+
     def entries(self, name: str) -> list[dict[str, Any]]:
         """`pgkeep list NAME --json`."""
         found: list[dict[str, Any]] = json.loads(self.pgkeep("list", name, "--json").stdout)["entries"]
         return found
+
+    def sample(self, *, size: str = "3MB") -> str:
+        """Makes a database with some rows of everything, and returns its name."""
+        name = f"shop_{uuid.uuid4().hex[:8]}"
+        self.pgkeep("sandbox", "sample", name, "--home", str(self.home), "--size", size)
+        return name
+
+    def drop(self, dbname: str) -> None:
+        """The database is lost. A replication slot would stand in the way of DROP DATABASE."""
+        self.psql(f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '{dbname}'")
+        self.psql(f'DROP DATABASE IF EXISTS "{dbname}" WITH (FORCE)')
 
     def target(self, dbname: str) -> str:
         """A database on the scratch server."""
@@ -185,8 +220,19 @@ def node(sandbox_home: Path, sandbox: Mapping[str, str]) -> Node:
 
 @pytest.fixture
 def shop(node: Node) -> str:
-    """A database of its own for each test, with some rows of everything, known to pgkeep but not backed up yet."""
-    name = f"shop_{uuid.uuid4().hex[:8]}"
-    node.pgkeep("sandbox", "sample", name, "--home", str(node.home), "--size", "3MB")
-    node.pgkeep("init", name)
+    """A database of its own for each test, with some rows of everything, known to pgkeep but not backed up yet.
+
+    Full backups only.
+    """
+    name = node.sample()
+    node.pgkeep("init", name, "--full-only")
     return name
+
+
+@pytest.fixture
+def kept(node: Node) -> Iterator[str]:
+    """As `shop`, and its changes are kept."""
+    name = node.sample()
+    node.pgkeep("init", name)
+    yield name
+    node.drop(name)

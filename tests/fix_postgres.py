@@ -119,7 +119,10 @@ def new_role(database: Database, attributes: str = "LOGIN") -> Iterator[Role]:
 def drop(database: Database) -> None:
     maintenance = Database(server=database.server, name="postgres")
     for name in {database.name, *database.beside()}:
-        maintenance.run(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+        maintenance.run(
+            f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = {literal(name)}",
+            f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)",
+        )
 
 
 def names(of: Server) -> set[str]:
@@ -128,6 +131,10 @@ def names(of: Server) -> set[str]:
 
 def quoted(name: str) -> str:
     return sql.Identifier(name).as_string(None)
+
+
+def literal(text: str) -> str:
+    return sql.Literal(text).as_string(None)
 
 
 def children(program: str) -> list[psutil.Process]:

@@ -5,35 +5,19 @@
 Each step takes the record that the step before returned. All may be killed at any point and run again.
 """
 
-import logging
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
+from pgkeep import chain, journal, records
 from pgkeep import copies as copies_of
-from pgkeep import journal, records
 from pgkeep.copies import ciphertext, patiently
-from pgkeep.errors import Corrupted, PgkeepError
+from pgkeep.errors import Corrupted
 from pgkeep.journal import Head
 from pgkeep.journal_store import JournalStore
 from pgkeep.meter import Meter, unwatched
-from pgkeep.model import (
-    Backup,
-    Entry,
-    Origin,
-    Part,
-    PartName,
-    Replicated,
-    Sealed,
-    Stored,
-    now,
-)
+from pgkeep.model import Backup, Entry, Origin, Part, Replicated, Sealed, Stored, now
+from pgkeep.parts import AUDIENCES, Parts
 from pgkeep.pin_names import part_name
-from pgkeep.ports import Audience, Sealer, Source, Vault, Watch
-
-log = logging.getLogger(__name__)
-
-AUDIENCES: Mapping[PartName, Audience] = {"dump": "backup", "globals": "backup", "inventory": "journal"}
+from pgkeep.ports import Sealer, Snapshot, Source, Vault, Watch
 
 
 def begin(source: Source, journals: JournalStore) -> Head:
@@ -45,36 +29,29 @@ def begin(source: Source, journals: JournalStore) -> Head:
 def capture(
     source: Source, sealer: Sealer, vault: Vault, journals: JournalStore, *, origin: Origin, watch: Watch = unwatched
 ) -> Stored:
-    """One stream per part: PostgreSQL -> zstd -> OpenPGP -> the own peer. Nothing of it touches a disk of ours.
+    """The whole database as it is now, one stream per part: PostgreSQL -> zstd -> OpenPGP -> the own peer.
 
-    Raises what the ports raise; then what was already stored is let go again.
+    Nothing of it touches a disk of ours. Raises what the ports raise; then what was already stored is let go again.
     """
-    started = time.monotonic()
-    number = journals.head_for_writing().journal.sequence + 1
-    parts = _Parts(database=journals.database, number=number, sealer=sealer, vault=vault)
-    try:
-        with source.snapshot() as snapshot:
-            parts.store("dump", watch("dump", snapshot.dump()))
-            parts.store("globals", watch("globals", snapshot.globals()))
-            inventory = snapshot.inventory()
-            parts.store("inventory", iter([records.to_bytes(inventory)]))
-            cut, server_version = snapshot.cut, snapshot.server_version
-    except BaseException:
-        parts.discard()
-        raise
-    return Stored(
-        backup=Backup(
-            database=journals.database,
-            kind="full",
-            number=number,
-            cut=cut,
-            server_version=server_version,
-            parts=tuple(parts.stored),
-            totals=inventory.totals,
-            origin=origin,
-            seconds=round(time.monotonic() - started, 3),
-        )
-    )
+    parts = Parts(kind="full", number=next_number(journals), database=journals.database, sealer=sealer, vault=vault)
+    with parts.or_nothing(), source.snapshot() as snapshot:
+        return dump(snapshot, watch("dump", snapshot.dump()), parts, origin=origin, watch=watch)
+
+
+def dump(
+    snapshot: Snapshot, dumped: Iterator[bytes], parts: Parts, *, origin: Origin, watch: Watch = unwatched
+) -> Stored:
+    """Fills the parts of a full backup of that moment; `dumped`: what its `dump` gives."""
+    parts.store("dump", dumped)
+    parts.store("globals", watch("globals", snapshot.globals()))
+    inventory = snapshot.inventory()
+    parts.store("inventory", iter([records.to_bytes(inventory)]))
+    return parts.sum_up(snapshot, origin=origin, totals=inventory.totals)
+
+
+def next_number(journals: JournalStore) -> int:
+    """The version of the journal that would name a backup that is captured now."""
+    return journals.head_for_writing().journal.sequence + 1
 
 
 def check(stored: Stored, sealer: Sealer, vault: Vault) -> Sealed:
@@ -133,10 +110,11 @@ def record(replicated: Replicated, source: Source, journals: JournalStore, vault
     backup = replicated.sealed.backup
     with source.exclusively():
         head = journals.head_for_writing()
-        known = head.journal.naming(backup.parts[0].cid)
+        known = head.journal.recorded(backup)
         if known is not None:
             journals.secure(head)
             return known
+        chain.require_next(backup, after=head.journal)
         entry = journal.new_entry(replicated, after=head.journal, now=now())
         _keep_number_true(entry, vault)
         return journals.append(head, entry).journal.entry(entry.sequence)
@@ -147,7 +125,7 @@ def release(entry: Entry, source: Source, journals: JournalStore) -> None:
 
     Raises Corrupted when they do not.
     """
-    if journals.head().journal.naming(entry.backup.parts[0].cid) is None:
+    if journals.head().journal.recorded(entry.backup) is None:
         raise Corrupted(
             f"the journal of {journals.database} does not name entry {entry.sequence} any more",
             next_step=f"look at it before anything else: pgkeep list {journals.database}",
@@ -156,41 +134,6 @@ def release(entry: Entry, source: Source, journals: JournalStore) -> None:
 
 
 # --- the steps' own steps ---------------------------------------------------------------------------------------
-
-
-@dataclass(kw_only=True)
-class _Parts:
-    """The parts of one backup on their way into the own peer."""
-
-    database: str
-    number: int
-    sealer: Sealer
-    vault: Vault
-    stored: list[Part] = field(default_factory=list)
-
-    def store(self, name: PartName, chunks: Iterator[bytes]) -> None:
-        plain = Meter(chunks)
-        cipher = Meter(self.sealer.seal(plain, audience=AUDIENCES[name]))
-        pin = part_name(self.database, kind="full", number=self.number, part=name)
-        cid = self.vault.add(cipher, name=pin)
-        self.stored.append(
-            Part(
-                name=name,
-                cid=cid,
-                size=cipher.size,
-                digest=cipher.digest,
-                plain_size=plain.size,
-                plain_digest=plain.digest,
-            )
-        )
-
-    def discard(self) -> None:
-        """Litter is swept later anyway: what cannot be let go now must not hide why the backup failed."""
-        for part in self.stored:
-            try:
-                self.vault.drop(part.cid)
-            except PgkeepError as error:
-                log.warning("%s stays in the own peer until it is swept: %s", part.cid, error)
 
 
 def _check_part(part: Part, sealer: Sealer, vault: Vault) -> None:

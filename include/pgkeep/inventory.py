@@ -7,7 +7,7 @@ not against somebody who may choose the rows.
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from pgkeep import records
@@ -27,6 +27,14 @@ class Table:
 
     def __str__(self) -> str:
         return f"{self.rows} rows, fingerprint {self.fingerprint}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableName:
+    """A table, by name only."""
+
+    schema: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,10 +120,44 @@ class Inventory:
         )
 
 
-def differences(*, source: Inventory, restored: Inventory) -> tuple[str, ...]:
-    """What a person would call different between the two, one line each; empty when they hold the same."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """What is known anew at the end of a window of changes.
+
+    `tables`: those that were measured again. `unmeasured`: changed as well (all others, if `all_unmeasured`), but not
+    measured: too large for every hour. `roles` as in the inventory.
+    """
+
+    cut: Cut
+    roles: tuple[str, ...]
+    tables: tuple[Table, ...]
+    unmeasured: tuple[TableName, ...]
+    all_unmeasured: bool
+    sequences: tuple[SequenceState, ...]
+
+
+def updated(inventory: Inventory, update: Update) -> Inventory:
+    """The inventory after a window; tables of which nothing certain is known any more are left out of it."""
+    again = {(t.schema, t.name) for t in update.tables} | {(t.schema, t.name) for t in update.unmeasured}
+    kept = () if update.all_unmeasured else (t for t in inventory.tables if (t.schema, t.name) not in again)
+    return replace(
+        inventory,
+        cut=update.cut,
+        roles=tuple(sorted({*inventory.roles, *update.roles})),
+        tables=tuple(sorted((*kept, *update.tables), key=lambda table: (table.schema, table.name))),
+        sequences=update.sequences,
+    )
+
+
+def differences(*, source: Inventory, restored: Inventory, partly: bool = False) -> tuple[str, ...]:
+    """What a person would call different between the two, one line each; empty when they hold the same.
+
+    `partly`: tables that `source` does not have are passed over, for they were not measured there.
+    """
+    tables = _by_name(source.tables)
+    came_back = {key: table for key, table in _by_name(restored.tables).items() if key in tables or not partly}
     return (
-        *_compare("table", _by_name(source.tables), _by_name(restored.tables)),
+        *_compare("table", tables, came_back),
         *_compare("sequence", _by_name(source.sequences), _by_name(restored.sequences)),
         *_large_objects(source.large_objects, restored.large_objects),
     )

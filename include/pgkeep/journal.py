@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from pgkeep import records
 from pgkeep.errors import Corrupted, NotRestorable
-from pgkeep.model import Cid, Digest, Entry, Instant, Replicated
+from pgkeep.model import Backup, Cid, Digest, Entry, Instant, Replicated
 
 FORMAT = 1
 
@@ -42,6 +42,10 @@ class Journal:
     def naming(self, cid: Cid) -> Entry | None:
         """The entry that has this object among its parts, or None."""
         return next((e for e in self.entries if any(part.cid == cid for part in e.backup.parts)), None)
+
+    def recorded(self, backup: Backup) -> Entry | None:
+        """The entry of this very backup, or None."""
+        return next((entry for entry in self.entries if entry.backup == backup), None)
 
     def entry(self, sequence: int | None = None) -> Entry:
         """The entry of that number, or the one that shows the latest moment. Raises NotRestorable.

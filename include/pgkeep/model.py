@@ -23,8 +23,9 @@ PeerId = NewType("PeerId", str)
 Instant = NewType("Instant", str)
 """A moment in UTC, ISO 8601 with microseconds and a trailing Z: text order is time order."""
 
-Kind = Literal["full"]
-PartName = Literal["dump", "globals", "inventory"]
+Kind = Literal["full", "changes", "gap"]
+"""`full`: the whole database. `changes`: what was committed since the cut before. `gap`: nothing carries from there."""
+PartName = Literal["dump", "globals", "inventory", "changes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,48 @@ class Cut:
     snapshot: str
     lsn: str
     time: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """Where a source stands at a cut, so that the next window is known to begin exactly there.
+
+    `slot` has kept the WAL from `retained` (an LSN) on; `token` was written into it right after the cut. `system`,
+    `timeline`, `database` and `publication` (their oids) say which history that is. The rest are witnesses of what a
+    slot does not show: another value means that something has changed; `tables` are those that the slot does not show
+    at all, by name; `identities`, by table (its oid), the columns that are GENERATED ALWAYS AS IDENTITY.
+    """
+
+    slot: str
+    system: str
+    timeline: int
+    database: int
+    publication: int
+    retained: str
+    token: str
+    catalogs: str
+    schema: Digest
+    globals: Digest
+    large_objects: str
+    sequences: Digest
+    identities: Mapping[str, tuple[str, ...]]
+    tables: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """How an entry carries the changes on: from the cut `since` (None: they begin here) to its own.
+
+    `gap`: why nothing carries from there to here, else None. `stale`: tables that are right at the entry's cut only,
+    not at the moments in between.
+    """
+
+    since: Cut | None
+    position: Position
+    gap: str | None
+    transactions: int
+    changes: int
+    stale: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +112,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backup:
-    """What was captured of one database. `number`: the journal version that was to name it when capture began."""
+    """What was captured of one database. `number`: the journal version that was to name it when capture began.
+
+    A `full` has totals, all else a link. A quiet hour has no parts.
+    """
 
     database: str
     kind: Kind
@@ -77,7 +123,8 @@ class Backup:
     cut: Cut
     server_version: int
     parts: tuple[Part, ...]
-    totals: Totals
+    totals: Totals | None
+    link: Link | None
     origin: Origin
     seconds: float
 
@@ -140,6 +187,13 @@ class Entry:
     signer: KeyFingerprint
     copies: int
     holders: Mapping[str, tuple[Copy, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Covered:
+    """Nothing was to do: an entry shows that moment, or a later one, already."""
+
+    entry: Entry
 
 
 def now() -> Instant:

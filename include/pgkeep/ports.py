@@ -7,14 +7,22 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from pgkeep.inventory import Inventory
-from pgkeep.model import Cid, Cut, Entry, KeyFingerprint, PeerId
+from pgkeep.inventory import Inventory, Update
+from pgkeep.model import Backup, Cid, Cut, Entry, KeyFingerprint, Link, PeerId
 
 Audience = Literal["backup", "journal"]
 """Who can read an object: `backup`: the recipients; `journal`: the recipients and this node's own key."""
 
 Watch = Callable[[str, Iterator[bytes]], Iterator[bytes]]
 """Passes a named stream of chunks through unchanged, and may tell somebody how far it is."""
+
+
+class Inexact(Exception):
+    """Changes cannot be carried exactly. `reason`: why, for people. The run then makes a full backup instead (I8)."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class Snapshot(Protocol):
@@ -44,6 +52,46 @@ class Snapshot(Protocol):
         """
 
 
+class Window(Snapshot, Protocol):
+    """A moment, and everything that was committed between the cut before it and its own."""
+
+    def changes(self) -> Iterator[bytes]:
+        """SQL that psql alone can apply to the database as it was at the cut before. Raises Inexact, Unavailable, ...
+
+        Empty if nothing was changed. The caller closes the iterator when it stops early.
+        """
+
+    def update(self) -> Update:
+        """What the changes did to the inventory. Call it after `changes` has ended."""
+
+    def link(self, *, gap: str | None) -> Link:
+        """How the chain goes on at this cut. Without a gap, call it after `changes` has ended.
+
+        Raises Inexact (without a gap only): the changes do not explain what the source holds now.
+        """
+
+    def alone(self) -> bool:
+        """Whether no other run is making up for a missing full backup at the moment; this one then is."""
+
+
+class Capture(Protocol):
+    """Carries the changes of a database from cut to cut."""
+
+    def spare_disk(self) -> None:
+        """Lets go of what the source keeps for us if it is more than it may be. Raises Unavailable, ConfigError."""
+
+    def broken(self, last: Backup) -> str | None:
+        """Why the changes since that link cannot be had any more, or None. Raises Unavailable, ConfigError."""
+
+    def begin(self, last: Backup | None) -> AbstractContextManager[Window]:
+        """A cut from which on the source keeps every change; `last`: the chain's end so far. The source is held
+        exclusively. What was kept from an earlier beginning is let go. Raises Unavailable, ConfigError.
+        """
+
+    def window(self, last: Backup) -> AbstractContextManager[Window]:
+        """A cut now, and the changes since that link. Raises Unavailable, ConfigError."""
+
+
 class Source(Protocol):
     """A database that is backed up."""
 
@@ -57,11 +105,23 @@ class Source(Protocol):
         """
 
     def release(self, entry: Entry) -> None:
-        """The source may forget what `entry` covers. A source that keeps nothing for us has nothing to do."""
+        """The source may forget what `entry` covers. Where it keeps nothing for us there is nothing to do.
+
+        Raises Unavailable.
+        """
 
 
 class Fresh(Protocol):
     """A new database under a temporary name, not yet in anybody's way."""
+
+    def apply(self, changes: Iterable[bytes]) -> None:
+        """Applies the SQL of a window, all of it or the part before a stop. Any error is fatal.
+
+        Raises NotRestorable, Unavailable.
+        """
+
+    def settle(self) -> None:
+        """After the last window: what follows from the tables is computed anew. Raises NotRestorable, Unavailable."""
 
     def load(self, dump: Iterable[bytes]) -> None:
         """Restores a `pg_dump -Fc` stream; then the sequences stand where the inventory says. Any error is fatal.

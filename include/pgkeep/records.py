@@ -5,6 +5,7 @@ A record is a frozen dataclass of strings, numbers, booleans, records, `X | None
 """
 
 import dataclasses
+import functools
 import json
 import types
 from collections.abc import Mapping
@@ -76,11 +77,18 @@ def _record(cls: type[object], data: object, where: str) -> object:
     if not isinstance(data, dict) or data.get(KIND) != cls.__name__:
         found = data.get(KIND) if isinstance(data, dict) else type(data).__name__
         raise _wrong(where, f"is a {found}, not a {cls.__name__}")
-    hints = get_type_hints(cls)
-    names = {f.name for f in dataclasses.fields(cast(Any, cls))}
+    hints = _hints(cast(Any, cls))
+    names = hints.keys()
     if names != data.keys() - {KIND}:
         raise _wrong(where, f"has other fields than a {cls.__name__}: {sorted(names ^ (data.keys() - {KIND}))}")
     return cls(**{name: _value(hints[name], data[name], f"{where}.{name}") for name in names})
+
+
+@functools.cache
+def _hints(cls: Any) -> Mapping[str, Any]:
+    """The type of each field."""
+    found = get_type_hints(cls)
+    return {f.name: found[f.name] for f in dataclasses.fields(cls)}
 
 
 def _items(item: Any, data: object, where: str) -> tuple[object, ...]:

@@ -1,67 +1,111 @@
-"""How a backup comes back. Read it top to bottom.
+"""How a database comes back. Read it top to bottom.
 
-    find the journal -> choose an entry -> find whole copies -> restore beside -> compare -> take the place
+    find the journal -> plan -> find whole copies -> restore beside -> apply the changes -> compare -> take the place
 
-Reading goes the other way than writing: journal, then entry, then vault. Nothing is decrypted before its ciphertext
+Reading goes the other way than writing: journal, then entries, then vault. Nothing is decrypted before its ciphertext
 has been read once and found to be exactly what the signed journal names.
 """
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pgkeep import records
 from pgkeep.copies import ciphertext, whole_copy
+from pgkeep.delta import until
 from pgkeep.errors import Corrupted, NotRestorable
-from pgkeep.inventory import Inventory, differences
+from pgkeep.inventory import Inventory, TableName, Update, differences, updated
 from pgkeep.meter import Meter, unwatched
 from pgkeep.model import Entry, Part, PartName
-from pgkeep.ports import Sealer, Target, Vault, Watch
+from pgkeep.plan import RecoveryPlan, Stop
+from pgkeep.ports import Fresh, Sealer, Target, Vault, Watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored:
-    """What was brought back and proven equal. `replaced`: the name under which the old database stays, if any."""
+    """What was brought back and compared. `expected`: what the source is known to have held at that moment.
 
-    entry: Entry
-    inventory: Inventory
+    `tables`: how many came back; all of them were compared if `expected` has as many. `replaced`: the name under which
+    the old database stays, if any.
+    """
+
+    plan: RecoveryPlan
+    expected: Inventory
+    tables: int
     replaced: str | None
     restore_seconds: float
     verify_seconds: float
 
 
 def restore(
-    entry: Entry, sealer: Sealer, vault: Vault, target: Target, *, replace: bool = False, watch: Watch = unwatched
+    plan: RecoveryPlan,
+    sealer: Sealer,
+    vault: Vault,
+    target: Target,
+    *,
+    replace: bool = False,
+    stale: bool = False,
+    watch: Watch = unwatched,
 ) -> Restored:
-    """Brings an entry back into `target`, proves it equal to its source, and only then gives it the target's name.
+    """Brings a database back into `target`, proves it equal to its source, and only then gives it the target's name.
+
+    `stale`: tables that are carried at the cuts only may show the cut before a stop between two transactions.
 
     On any error before that the target is as it was; roles that were missing there may have been made. Raises
     Corrupted (bytes, or the comparison), NotRestorable, Unavailable, ConfigError (target not empty, private key
     missing, privileges).
     """
+    require_exact(plan, stale=stale)
     target.require_free(replace=replace)
-    inventory = read_inventory(entry, sealer, vault)
-    require_private_key(entry, sealer, vault)
+    expected = expect(plan, sealer, vault)
+    require_private_key(plan.base, sealer, vault)
     started = time.monotonic()
-    with target.fresh(inventory) as fresh:
-        fresh.load(plaintext(part_of(entry, "dump"), sealer, vault, watch=watch))
+    with target.fresh(expected) as fresh:
+        fresh.load(plaintext(part_of(plan.base, "dump"), sealer, vault, watch=watch))
+        for step in plan.steps:
+            apply(step, fresh, sealer, vault, stop=plan.stop if step is plan.last else None, watch=watch)
+        fresh.settle()
         loaded = time.monotonic()
-        require_equal(entry, source=inventory, restored=fresh.inventory(inventory))
+        came_back = fresh.inventory(expected)
+        require_equal(plan, source=expected, restored=came_back)
         verified = time.monotonic()
         replaced = fresh.take_place(replace=replace)
     return Restored(
-        entry=entry,
-        inventory=inventory,
+        plan=plan,
+        expected=expected,
+        tables=len(came_back.tables),
         replaced=replaced,
         restore_seconds=round(loaded - started, 3),
         verify_seconds=round(verified - loaded, 3),
     )
 
 
+def require_exact(plan: RecoveryPlan, *, stale: bool) -> None:
+    """Raises NotRestorable if the plan ends between two transactions and some tables are carried at the cuts only."""
+    link = plan.last.backup.link
+    if plan.stop and link and link.stale and not stale:
+        raise NotRestorable(
+            f"within entry {plan.last.sequence}, {', '.join(link.stale)} cannot be brought to that very moment "
+            "(tables without a primary key are carried at the end of each entry only)",
+            next_step=f"accept them as of {link.since.time if link.since else 'before'} with --stale, or restore to "
+            f"the end of an entry: --entry {plan.last.sequence}",
+        )
+
+
+def expect(plan: RecoveryPlan, sealer: Sealer, vault: Vault) -> Inventory:
+    """What the source held at the plan's end, as far as it was measured. Raises Corrupted."""
+    inventory = read_inventory(plan.base, sealer, vault)
+    for step in plan.steps:
+        if step.backup.parts:
+            update = records.from_bytes(Update, _whole(part_of(step, "inventory"), sealer, vault))
+            stopped = plan.stop is not None and step is plan.last
+            inventory = updated(inventory, _unsure(update) if stopped else update)
+    return inventory
+
+
 def read_inventory(entry: Entry, sealer: Sealer, vault: Vault) -> Inventory:
-    """What the source held at the entry's cut. Raises Corrupted unless it is what the journal summed up."""
-    text = b"".join(plaintext(part_of(entry, "inventory"), sealer, vault))
-    inventory = records.from_bytes(Inventory, text)
+    """What the source held at a full backup's cut. Raises Corrupted unless it is what the journal summed up."""
+    inventory = records.from_bytes(Inventory, _whole(part_of(entry, "inventory"), sealer, vault))
     if inventory.totals != entry.backup.totals:
         raise Corrupted(
             f"the inventory of entry {entry.sequence} is not the one that the journal summed up",
@@ -77,6 +121,17 @@ def require_private_key(entry: Entry, sealer: Sealer, vault: Vault) -> None:
     """
     for _ in plaintext(part_of(entry, "globals"), sealer, vault):
         pass
+
+
+def apply(
+    step: Entry, fresh: Fresh, sealer: Sealer, vault: Vault, *, stop: Stop | None, watch: Watch = unwatched
+) -> None:
+    """Applies the changes of one link, up to the stop. Raises Corrupted, NotRestorable, Unavailable."""
+    if not step.backup.parts:
+        _require_found(step, stop)
+        return
+    changes = plaintext(part_of(step, "changes"), sealer, vault, watch=watch)
+    fresh.apply(changes if stop is None else until(changes, time=stop.time, xid=stop.xid))
 
 
 def plaintext(part: Part, sealer: Sealer, vault: Vault, *, watch: Watch = unwatched) -> Iterator[bytes]:
@@ -95,12 +150,12 @@ def plaintext(part: Part, sealer: Sealer, vault: Vault, *, watch: Watch = unwatc
         )
 
 
-def require_equal(entry: Entry, *, source: Inventory, restored: Inventory) -> None:
+def require_equal(plan: RecoveryPlan, *, source: Inventory, restored: Inventory) -> None:
     """Raises Corrupted with every difference between what the source held and what came back."""
-    different = differences(source=source, restored=restored)
+    different = differences(source=source, restored=restored, partly=bool(plan.steps))
     if different:
         raise Corrupted(
-            f"entry {entry.sequence} came back different from its source in {len(different)} places: "
+            f"entry {plan.last.sequence} came back different from its source in {len(different)} places: "
             + "; ".join(different[:10]),
             next_step="nothing was replaced; choose another entry, and keep this one for a look",
         )
@@ -112,3 +167,21 @@ def part_of(entry: Entry, name: PartName) -> Part:
     if part is None:
         raise NotRestorable(f"entry {entry.sequence} has no {name}", next_step="choose another entry: pgkeep list")
     return part
+
+
+def _whole(part: Part, sealer: Sealer, vault: Vault) -> bytes:
+    return b"".join(plaintext(part, sealer, vault))
+
+
+def _unsure(update: Update) -> Update:
+    """The update of a window that was entered, but not to its end: what it touched may be anything."""
+    touched = tuple(TableName(schema=table.schema, name=table.name) for table in update.tables)
+    return replace(update, tables=(), unmeasured=(*update.unmeasured, *touched))
+
+
+def _require_found(step: Entry, stop: Stop | None) -> None:
+    if stop is not None and stop.xid is not None:
+        raise NotRestorable(
+            f"transaction {stop.xid} has changed nothing: entry {step.sequence} covers it and holds no changes",
+            next_step=f"restore to that entry: --entry {step.sequence}",
+        )

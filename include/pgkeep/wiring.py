@@ -1,21 +1,28 @@
 """From settings and connections to the adapters of one node: where names become things. No I/O here."""
 
+import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from pgkeep import backup
 from pgkeep.adapters.ipfs import Endpoint, IpfsVault, PeerAddress
 from pgkeep.adapters.openpgp import OpenPgpSealer
 from pgkeep.adapters.postgres import (
+    LogicalCapture,
     PostgresSource,
     PostgresTarget,
     Server,
     server_from_parameters,
     server_from_url,
 )
+from pgkeep.changes import Run
 from pgkeep.errors import ConfigError
 from pgkeep.journal_store import JournalStore
+from pgkeep.model import Origin, Stored
+from pgkeep.ports import Watch
 from pgkeep.settings import Connection, Connections, Database, Peer, Settings
 
 LONGEST_NAME = 63
@@ -24,7 +31,7 @@ LONGEST_NAME = 63
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """The adapters of one node for one database, wired."""
+    """The adapters of one node for one database, wired. `capture` is None where only full backups are wanted."""
 
     database: Database
     copies: int
@@ -32,7 +39,36 @@ class Site:
     vault: IpfsVault
     sealer: OpenPgpSealer
     source: PostgresSource
+    capture: LogicalCapture | None
     journals: JournalStore
+
+    def require_capture(self) -> LogicalCapture:
+        """How changes are kept. Raises ConfigError where only full backups are wanted."""
+        if self.capture is None:
+            raise ConfigError(
+                f"{self.database.name} keeps full backups only",
+                next_step=f'pgkeep backup {self.database.name} --full; or write capture = "logical" in pgkeep.toml',
+            )
+        return self.capture
+
+    def run(self, *, origin: Origin, patience: float, watch: Watch) -> Run:
+        """One run that keeps changes. Raises ConfigError where only full backups are wanted."""
+        return Run(
+            source=self.source,
+            capture=self.require_capture(),
+            sealer=self.sealer,
+            vault=self.vault,
+            journals=self.journals,
+            origin=origin,
+            patience=patience,
+            watch=watch,
+        )
+
+    def full(self, *, origin: Origin, patience: float, watch: Watch) -> Stored:
+        """A full backup, captured: at the end of a link where changes are kept."""
+        if self.capture is not None:
+            return self.run(origin=origin, patience=patience, watch=watch).full()
+        return backup.capture(self.source, self.sealer, self.vault, self.journals, origin=origin, watch=watch)
 
 
 def site(settings: Settings, name: str, connections: Connections, *, environ: Mapping[str, str] = os.environ) -> Site:
@@ -45,19 +81,39 @@ def site_of(
 ) -> Site:
     """As `site`, for a database that need not stand in the file yet."""
     vault, sealer = open_vault(settings, connections), open_sealer(settings)
+    source = PostgresSource(
+        server=server_named(database.connection, connections, environ=environ),
+        dbname=database.dbname,
+        ignored_tables=database.ignored_tables,
+    )
     return Site(
         database=database,
         copies=settings.vault.copies,
         replication_seconds=settings.vault.replication_hours * 3600,
         vault=vault,
         sealer=sealer,
-        source=PostgresSource(
-            server=server_named(database.connection, connections, environ=environ),
-            dbname=database.dbname,
-            ignored_tables=database.ignored_tables,
-        ),
+        source=source,
+        capture=_capture(source, database),
         journals=journals(settings, database.name, vault=vault, sealer=sealer),
     )
+
+
+def _capture(source: PostgresSource, database: Database) -> LogicalCapture | None:
+    if database.capture == "none":
+        return None
+    return LogicalCapture(
+        source=source,
+        slot=slot_name(database.name),
+        measured=database.measured_mb * 1_000_000,
+        kept=database.slot_limit_gb * 1_000_000_000,
+        full_identity=database.full_identity,
+    )
+
+
+def slot_name(name: str) -> str:
+    """The replication slot of the database configured under that name: slots belong to a whole server."""
+    plain = re.sub(r"[^a-z0-9_]", "_", name.lower())[:40]
+    return f"pgkeep_{plain}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def journals(settings: Settings, name: str, *, vault: IpfsVault, sealer: OpenPgpSealer) -> JournalStore:

@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 from pgkeep import backup, restore, sandbox, settings, wiring
 from pgkeep.model import Origin
+from pgkeep.plan import RecoveryPlan
 from pgkeep.sandbox import sample
 
 ROUNDS = 2
@@ -67,7 +68,7 @@ def _run(home: Path, size: str) -> None:
 def _measure(environ: Mapping[str, str], name: str, size: int) -> dict[str, Any]:
     source = f"{environ['PGKEEP_SOURCE_URL']}?passfile={quote(environ['PGPASSFILE'])}"
     sample.create_sample(source, dbname=name, size=size, seed=1, report=print)
-    subprocess.run([_program("pgkeep"), "init", name], env=environ, check=True)
+    subprocess.run([_program("pgkeep"), "init", name, "--full-only"], env=environ, check=True)
     rounds = [_round(environ, name) for _ in range(ROUNDS)]
     best = {step: min((r[step] for r in rounds), key=lambda run: float(run["seconds"])) for step in rounds[0]}
     return {"size": best["backup"]["size"], **best}
@@ -156,7 +157,7 @@ def _restore(name: str) -> dict[str, Any]:
     site = _site(name)
     target = wiring.target(f"pgkeep_scratch/{name}", settings.from_environment(os.environ))
     entry = site.journals.head().journal.entry()
-    done = restore.restore(entry, site.sealer, site.vault, target, replace=True)
+    done = restore.restore(RecoveryPlan(base=entry, steps=()), site.sealer, site.vault, target, replace=True)
     return {"seconds": done.restore_seconds, "comparison": done.verify_seconds, "peak": _peak()}
 
 

@@ -137,6 +137,7 @@ def entry_of(snapshot: Snapshot) -> Entry:
         server_version=inventory.server_version,
         parts=(),
         totals=inventory.totals,
+        link=None,
         origin=Origin(host="here", by="test"),
         seconds=1.0,
     )

@@ -3,6 +3,7 @@
 import contextlib
 import signal
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -157,6 +158,14 @@ def test_an_unknown_database_and_a_wrong_password_are_the_users_business(databas
         with pytest.raises(ConfigError, match="does not let role") as caught, enter(wrong, database.name):
             pass
     assert "wrong-secret" not in repr(caught.value)
+
+
+def test_a_database_that_lets_nobody_in_and_a_missing_password_are_settings_to_mend(database: Database) -> None:
+    with pytest.raises(ConfigError, match="nobody may connect to 'template0'"), enter(database.server, "template0"):
+        pass
+    nobody = replace(database.server, password=None, options={"passfile": "/dev/null"})
+    with pytest.raises(ConfigError, match="does not let role"), enter(nobody, database.name):
+        pass
 
 
 def enter(of: Server, dbname: str) -> "contextlib.AbstractContextManager[object]":

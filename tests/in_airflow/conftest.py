@@ -2,13 +2,14 @@
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from in_airflow.home import NOBODY, SITE, directory
 from in_airflow.world import World
+from pgkeep.wiring import Site
 
 # Airflow's own, none of them about what is tested here.
 FOREIGN_WARNINGS = (
@@ -48,6 +49,20 @@ def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
         return path
 
     return write
+
+
+@pytest.fixture
+def keep(
+    sandbox: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, airflow_database: None
+) -> Iterator[Callable[..., Site]]:
+    """Makes a database that pgkeep knows; with `changes=True`, one whose changes are kept."""
+    from in_airflow.dags import Kept
+
+    for name, value in sandbox.items():
+        monkeypatch.setenv(name, value)
+    kept = Kept(sandbox)
+    yield kept.make
+    kept.release_servers()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, CronDataIntervalTimetable
 
 from in_airflow.home import ROOT
-from pgkeep.airflow.assets import full_backups
+from pgkeep.airflow.assets import backups, either
 
 Configure = Callable[..., Path]
 NAMES = ("shop", 'we"ird Name', "Ünïcode 数据", "a" * 63, "{{ shop }}", "a/b")
@@ -40,15 +41,19 @@ def dags(configure: Configure) -> dict[str, DAG]:
 
 
 def test_one_dag_for_each_database(dags: dict[str, DAG]) -> None:
-    assert len(dags) == len(NAMES)
-    assert "pgkeep_shop_full" in dags
+    assert len(dags) == 2 * len(NAMES)
+    assert {"pgkeep_shop_full", "pgkeep_shop_changes"} <= dags.keys()
     assert {getattr(task, "database", None) for dag in dags.values() for task in dag.tasks} == set(NAMES)
+
+
+def first_task(dag: DAG) -> str:
+    return "dump_database" if "full" in dag.tags else "collect_changes"
 
 
 def test_each_dag_tells_the_story_in_order(dags: dict[str, DAG]) -> None:
     for dag in dags.values():
         assert {step: dag.get_task(step).downstream_task_ids for step in dag.task_ids} == {
-            "dump_database": {"check_encryption"},
+            first_task(dag): {"check_encryption"},
             "check_encryption": {"replicate"},
             "replicate": {"record"},
             "record": {"release"},
@@ -73,10 +78,35 @@ def test_each_dag_is_ready_for_bad_days(dags: dict[str, DAG]) -> None:
 
 def test_each_dag_has_an_asset_of_its_own(dags: dict[str, DAG]) -> None:
     outlets = [tuple(dag.get_task("release").outlets) for dag in dags.values()]
-    assert sorted(outlets, key=str) == sorted([(full_backups(name),) for name in NAMES], key=str)
-    assert len({(asset.name, asset.uri) for (asset,) in outlets}) == len(NAMES)
-    assert full_backups("shop").name == "pgkeep/shop/full"
-    assert full_backups("Shop").uri != full_backups("shop").uri
+    wanted = [(asset,) for name in NAMES for asset in (backups(name, "full"), either(name))]
+    assert sorted(outlets, key=str) == sorted(wanted, key=str)
+    assert len({str(asset) for (asset,) in outlets}) == 2 * len(NAMES)
+    assert backups("shop", "full").name == "pgkeep/shop/full"
+    assert backups("Shop", "full").uri != backups("shop", "full").uri
+
+
+def test_changes_are_collected_from_the_first_day_on(configure: Configure) -> None:
+    path = configure("shop")
+    own = 'begins = 2026-01-31T14:05:00Z\nchanges_schedule = "30 * * * *"\n'
+    path.write_text(path.read_text(encoding="utf-8") + "\n" + own, encoding="utf-8")
+    dag = DagBag(str(ROOT / "dags")).dags["pgkeep_shop_changes"]
+    assert dag.timetable == CronDataIntervalTimetable("30 * * * *", timezone="UTC")
+    assert dag.catchup
+    assert dag.start_date == datetime(2026, 1, 31, 13, 30, tzinfo=UTC), "the window that had begun is collected, too"
+
+
+def test_windows_begin_by_the_clock_of_the_database(configure: Configure) -> None:
+    path = configure("shop")
+    own = 'begins = 2026-07-01T01:00:00Z\nchanges_schedule = "@daily"\ntimezone = "Europe/Brussels"\n'
+    path.write_text(path.read_text(encoding="utf-8") + "\n" + own, encoding="utf-8")
+    dag = DagBag(str(ROOT / "dags")).dags["pgkeep_shop_changes"]
+    assert dag.start_date == datetime(2026, 6, 30, 22, 0, tzinfo=UTC)
+
+
+def test_a_database_with_full_backups_only(configure: Configure) -> None:
+    path = configure("shop")
+    path.write_text(path.read_text(encoding="utf-8") + '\ncapture = "none"\n', encoding="utf-8")
+    assert set(DagBag(str(ROOT / "dags")).dags) == {"pgkeep_shop_full"}
 
 
 def test_schedule_and_timezone_are_the_database_s_own(configure: Configure) -> None:
@@ -96,15 +126,17 @@ def test_a_broken_file_is_an_import_error(configure: Configure, content: str | N
         path.write_text(content, encoding="utf-8")
     bag = DagBag(str(ROOT / "dags"))
     assert not bag.dags
-    (error,) = bag.import_errors.values()
-    assert "ConfigError" in error
-    assert "Next:" in error
+    assert len(bag.import_errors) == 2, "both files say so"
+    for error in bag.import_errors.values():
+        assert "ConfigError" in error
+        assert "Next:" in error
 
 
 def test_a_forgotten_variable_is_an_import_error_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PGKEEP_CONFIG", raising=False)
-    (error,) = DagBag(str(ROOT / "dags")).import_errors.values()
-    assert "PGKEEP_CONFIG is not set" in error
+    errors = DagBag(str(ROOT / "dags")).import_errors.values()
+    assert errors
+    assert all("PGKEEP_CONFIG is not set" in error for error in errors)
 
 
 def test_no_database_yet_is_no_error(configure: Configure) -> None:
@@ -125,7 +157,7 @@ def test_a_parse_asks_nobody_and_loads_no_driver(configure: Configure) -> None:
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["dags"] == len(NAMES)
+    assert found["dags"] == 2 * len(NAMES)
     assert found["asked"] == []
     assert found["heavy"] == []
 

@@ -9,29 +9,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-import psycopg
 import pytest
-from airflow.dag_processing.bundles.manager import DagBundlesManager
-from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
-from airflow.models.asset import AssetEvent
-from airflow.models.dagrun import DagRun
 from airflow.sdk import Context
-from airflow.utils.session import create_session
-from psycopg import sql
-from sqlalchemy import select
 
-from in_airflow.home import ROOT
-from pgkeep import records, settings
+from in_airflow.dags import Keep, asset_events, connect, entries, handed_on, run, states, tries
+from pgkeep import records
 from pgkeep import sandbox as servers
 from pgkeep.airflow import assets
-from pgkeep.airflow.hooks import SiteHook
 from pgkeep.airflow.operators import ReplicateOperator
 from pgkeep.model import Entry, Replicated, Stored
-from pgkeep.wiring import Site
 
 STEPS = ["dump_database", "check_encryption", "replicate", "record", "release"]
 KILLED = """
@@ -42,66 +31,18 @@ ti = SimpleNamespace(dag_id="pgkeep_killed_full", run_id="killed", try_number=1)
 DumpDatabaseOperator(task_id="dump_database", database=sys.argv[1]).execute({"ti": ti})
 """
 
-Keep = Callable[[str], Site]
-
-
-@pytest.fixture
-def keep(sandbox: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, airflow_database: None) -> Keep:
-    """Makes a database of that name with a few rows, and its journal, as `pgkeep init` would."""
-    for name, value in sandbox.items():
-        monkeypatch.setenv(name, value)
-
-    def make(name: str) -> Site:
-        with psycopg.connect(f"{sandbox['PGKEEP_SOURCE_URL']}/postgres", autocommit=True) as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        with _connect(sandbox, name) as connection:
-            connection.execute("CREATE TABLE document AS SELECT i, md5(i::text) AS text FROM generate_series(1, 500) i")
-        settings.add_database(sandbox["PGKEEP_CONFIG"], name, {})
-        site = SiteHook().site(name)
-        site.journals.begin()
-        return site
-
-    return make
-
-
-def _connect(environ: Mapping[str, str], name: str) -> psycopg.Connection[Any]:
-    return psycopg.connect(f"{environ['PGKEEP_SOURCE_URL']}/postgres", dbname=name)
-
-
-def run(site: Site) -> DagRun:
-    bag = DagBag(str(ROOT / "dags"))
-    assert not bag.import_errors
-    DagBundlesManager().sync_bundles_to_db()  # type: ignore[no-untyped-call]
-    sync_bag_to_db(bag, "dags-folder", None)
-    return cast(DagRun, bag.dags[f"pgkeep_{site.database.slug}_full"].test(logical_date=datetime.now(UTC)))
-
-
-def states(ended: DagRun) -> dict[str, str | None]:
-    return {ti.task_id: ti.state for ti in ended.get_task_instances()}
-
-
-def handed_on(ended: DagRun, task: str) -> Any:
-    ti = ended.get_task_instance(task)
-    assert ti is not None
-    return ti.xcom_pull(task_ids=task)
-
-
-def entries(site: Site) -> tuple[Entry, ...]:
-    return site.journals.head().journal.entries
-
 
 def test_a_backup_by_airflow(keep: Keep, caplog: pytest.LogCaptureFixture, sandbox: Mapping[str, str]) -> None:
     site = keep('we"ird {{ Name }}')
-    ended = run(site)
+    ended = run(site, "full")
     assert states(ended) == dict.fromkeys(STEPS, "success")
     (entry,) = entries(site)
+    assert entry.backup.totals
     assert entry.backup.totals.rows == 500
     assert entry.backup.origin.by == f"airflow:{ended.dag_id}/{ended.run_id}/1"
     assert all(copy.read_back for copies in entry.holders.values() for copy in copies)
     assert records.decode(Entry, handed_on(ended, "record")) == entry
-    with create_session() as session:
-        events = session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == ended.run_id)).all()
-    assert [event.extra for event in events] == [assets.summary(entry)]
+    assert asset_events(ended) == [(assets.backups(site.database.name, "full").name, assets.summary(entry))]
     said = caplog.text
     assert "500 rows in 1 table," in said
     assert "From now on it is a backup" in said
@@ -112,7 +53,7 @@ def test_a_backup_by_airflow(keep: Keep, caplog: pytest.LogCaptureFixture, sandb
 
 def test_a_second_run_is_a_second_entry(keep: Keep) -> None:
     site = keep("twice")
-    assert set(states(run(site)).values()) == set(states(run(site)).values()) == {"success"}
+    assert set(states(run(site, "full")).values()) == set(states(run(site, "full")).values()) == {"success"}
     assert [entry.sequence for entry in entries(site)] == [1, 2]
 
 
@@ -120,13 +61,11 @@ def test_a_database_that_does_not_exist_fails_at_once(
     keep: Keep, sandbox: Mapping[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     site = keep("dropped")
-    with psycopg.connect(f"{sandbox['PGKEEP_SOURCE_URL']}/postgres", autocommit=True) as connection:
+    with connect(sandbox, "postgres") as connection:
         connection.execute("DROP DATABASE dropped")
-    ended = run(site)
+    ended = run(site, "full")
     assert states(ended) == {STEPS[0]: "failed"} | dict.fromkeys(STEPS[1:], "upstream_failed")
-    ti = ended.get_task_instance(STEPS[0])
-    assert ti is not None
-    assert ti.try_number == 1
+    assert tries(ended, STEPS[0]) == 1
     assert f"BACKUP FAILED: run {ended.run_id} of pgkeep_dropped_full in task dump_database" in caplog.text
     assert not entries(site)
 
@@ -137,7 +76,7 @@ def test_a_peer_stays_away_too_long_and_a_later_try_needs_no_new_dump(
     site = keep("waiting")
     with replication_seconds(sandbox, 5.0):
         kill(sandbox_home, "kubo-3", "cluster-3")
-        ended = run(site)
+        ended = run(site, "full")
     found = states(ended)
     assert [found[task] for task in STEPS] == ["success", "success", "failed", "upstream_failed", "upstream_failed"]
     assert not entries(site)
@@ -160,7 +99,7 @@ def test_a_peer_comes_back_while_the_task_waits(
     kill(sandbox_home, "kubo-3", "cluster-3")
     with ThreadPoolExecutor() as pool:
         healed = pool.submit(heal_when, lambda: "Waiting for it without a worker" in caplog.text, sandbox_home)
-        assert states(run(site)) == dict.fromkeys(STEPS, "success")
+        assert states(run(site, "full")) == dict.fromkeys(STEPS, "success")
         assert healed.result() is None
     assert len(entries(site)) == 1
 
@@ -169,7 +108,7 @@ def test_a_dump_that_is_killed_leaves_no_backup_and_the_next_try_makes_one(
     keep: Keep, sandbox: Mapping[str, str]
 ) -> None:
     site = keep("killed")
-    with _connect(sandbox, "killed") as connection:
+    with connect(sandbox, "killed") as connection, connection.transaction():
         connection.execute("LOCK TABLE document IN ACCESS EXCLUSIVE MODE")
         task = subprocess.Popen([sys.executable, "-W", "ignore", "-c", KILLED, "killed"], env=os.environ)
         try:
@@ -178,7 +117,7 @@ def test_a_dump_that_is_killed_leaves_no_backup_and_the_next_try_makes_one(
             task.kill()
         assert task.wait() == -signal.SIGKILL
     assert not entries(site)
-    assert states(run(site)) == dict.fromkeys(STEPS, "success")
+    assert states(run(site, "full")) == dict.fromkeys(STEPS, "success")
     assert len(entries(site)) == 1
 
 
@@ -221,5 +160,5 @@ def wait_for_blocked(environ: Mapping[str, str], task: subprocess.Popen[bytes]) 
         assert task.poll() is None, "it ended before it was killed"
         return bool(connection.execute("SELECT FROM pg_locks WHERE NOT granted").fetchall())
 
-    with _connect(environ, "postgres") as connection:
+    with connect(environ, "postgres") as connection:
         wait_until(blocked)

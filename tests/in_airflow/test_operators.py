@@ -2,57 +2,20 @@
 
 import json
 import time
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
+from in_airflow import steps
+from in_airflow.steps import check, context, dump, replicate, run
 from in_airflow.world import World
 from pgkeep import records
 from pgkeep.airflow import assets
-from pgkeep.airflow.operators import (
-    BackupStep,
-    CheckEncryptionOperator,
-    DumpDatabaseOperator,
-    RecordOperator,
-    ReleaseOperator,
-    ReplicateOperator,
-)
+from pgkeep.airflow.operators import BackupStep
 from pgkeep.airflow.triggers import ReplicationTrigger
 from pgkeep.errors import Unavailable
 from pgkeep.model import Entry, Replicated, Sealed, Stored
-
-
-class Events(dict[Any, Any]):
-    """The outlet events of a task, as far as an operator uses them."""
-
-    def __missing__(self, asset: Any) -> Any:
-        self[asset] = SimpleNamespace(extra={})
-        return self[asset]
-
-
-def context() -> Context:
-    ti = SimpleNamespace(dag_id="pgkeep_shop_full", run_id="manual__1", try_number=2)
-    return cast(Context, {"ti": ti, "outlet_events": Events()})
-
-
-def run(step: BackupStep) -> dict[str, Any]:
-    """The record as it arrives at the next task: through JSON."""
-    return cast(dict[str, Any], json.loads(json.dumps(step.execute(context()))))
-
-
-def dump(world: World) -> dict[str, Any]:
-    return run(DumpDatabaseOperator(task_id="dump_database", database="shop", sites=world.site))
-
-
-def check(world: World, stored: dict[str, Any]) -> dict[str, Any]:
-    return run(CheckEncryptionOperator(task_id="check", database="shop", stored=stored, sites=world.site))
-
-
-def replicate(world: World, sealed: dict[str, Any]) -> ReplicateOperator:
-    return ReplicateOperator(task_id="replicate", database="shop", sealed=sealed, sites=world.site, patience=0.0)
 
 
 def sealed(world: World) -> dict[str, Any]:
@@ -67,22 +30,15 @@ def deferred(call: Any, *args: Any) -> TaskDeferred:
 
 def test_the_way_through(world: World) -> None:
     stored = dump(world)
-    record = RecordOperator(
-        task_id="record",
-        database="shop",
-        replicated=run(replicate(world, check(world, stored))),
-        sites=world.site,
-    )
-    entry = run(record)
-    assert run(record) == entry, "recorded twice is recorded once"
-    outlet = assets.full_backups("shop")
-    release = ReleaseOperator(task_id="release", database="shop", entry=entry, sites=world.site, outlets=[outlet])
-    ctx = context()
-    release.execute(ctx)
+    ready = steps.replicated(world, stored)
+    entry = steps.record(world, ready)
+    assert steps.record(world, ready) == entry, "recorded twice is recorded once"
+    outlet = assets.backups("shop", "full")
+    events = steps.release(world, entry, outlet)
     (journaled,) = world.journals.head().journal.entries
     assert records.decode(Entry, entry) == journaled
     assert world.source.released == [1]
-    assert ctx["outlet_events"][outlet].extra == assets.summary(journaled)
+    assert events[outlet].extra == assets.summary(journaled)
     assert json.loads(json.dumps(assets.summary(journaled)))["cids"]["dump"] == stored["backup"]["parts"][0]["cid"]
 
 

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from pgkeep.journal_store import JournalStore
 from pgkeep.settings import Database
-from pgkeep.testing import MemorySealer, MemorySource, MemoryVault
+from pgkeep.testing import MemoryCapture, MemorySealer, MemorySource, MemoryVault
 from pgkeep.wiring import Site
 
 
@@ -15,6 +15,7 @@ class World:
         self.vault = MemoryVault()
         self.sealer = MemorySealer()
         self.source = MemorySource()
+        self.capture: MemoryCapture | None = None
         self.journals = JournalStore(database="shop", vault=self.vault, sealer=self.sealer, copies=3, patience=0.0)
         self.replication_seconds = 3600.0
         self.journals.begin()
@@ -27,5 +28,6 @@ class World:
             vault=cast(Any, self.vault),
             sealer=cast(Any, self.sealer),
             source=cast(Any, self.source),
+            capture=cast(Any, self.capture),
             journals=self.journals,
         )

@@ -1,21 +1,31 @@
 """A live Airflow: scheduler, triggerer, dag-processor and api-server as their users run them."""
 
+import itertools
 import os
+import re
 import signal
+import threading
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 import pytest
 import requests
+from psycopg import sql
 
 from fix_node import Node, wait_for
 from pgkeep import sandbox as servers
-from pgkeep.sandbox.airflow_client import Airflow
+from pgkeep.sandbox.airflow_client import Airflow, Run
 from pgkeep.sandbox.sample import create_sample
 
 PATIENCE = 300.0
+MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +43,52 @@ def operator(home: Path) -> Node:
     return Node(home=home, environ={**os.environ, **servers.environment(home)})
 
 
-def new_database(operator: Node, *, size: int) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Hours:
+    """A database whose changes are collected every minute; `begin`: its DAG is paused since before that minute."""
+
+    name: str
+    begin: datetime
+
+    @property
+    def dag(self) -> str:
+        return f"pgkeep_{self.name}_changes"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def missed(home: Path) -> Hours:
+    """Windows that nobody collects while the other tests of this module run: the last one looks after them."""
+    operator = Node(home=home, environ={**os.environ, **servers.environment(home)})
+    name, airflow = new_database(operator, size=1_000_000, changes=True), Airflow(operator.environ)
+    wait_for(lambda: pauses(airflow, f"pgkeep_{name}_changes"), patience=PATIENCE)
+    begin = this_minute() + MINUTE
+    operator.pgkeep("backup", name)
+    return Hours(name=name, begin=begin)
+
+
+def pauses(airflow: Airflow, dag: str) -> bool:
+    """Whether Airflow knows the DAG by now; it is paused then."""
+    known = [str(found["dag_id"]) for found in airflow.get("/dags?limit=100")["dags"]]
+    if dag in known:
+        airflow.pause(dag, paused=True)
+    return dag in known
+
+
+def this_minute() -> datetime:
+    return datetime.now(UTC).replace(second=0, microsecond=0)
+
+
+def new_database(operator: Node, *, size: int, changes: bool = False) -> str:
+    """`changes`: collected every minute, from now on."""
     name = f"kept_{os.urandom(3).hex()}"
     source = f"{operator.environ['PGKEEP_SOURCE_URL']}?passfile={operator.environ['PGPASSFILE']}"
     create_sample(source, dbname=name, size=size, seed=3, report=print)
-    operator.pgkeep("init", name)
+    operator.pgkeep("init", name, *([] if changes else ["--full-only"]))
+    if changes:
+        path = Path(operator.environ["PGKEEP_CONFIG"])
+        section = f"[databases.{name}]\n"
+        text = path.read_text(encoding="utf-8").replace(section, f'{section}changes_schedule = "* * * * *"\n')
+        path.write_text(text, encoding="utf-8")
     return name
 
 
@@ -90,11 +141,143 @@ def test_the_page_is_for_those_who_may_see_it(operator: Node) -> None:
     assert name in page.text
 
 
-def state_of(airflow: Airflow, run: Any, task: str) -> str | None:
+def test_a_bad_night(operator: Node) -> None:
+    """A task is killed while it collects, then the scheduler dies for two windows: all of it is made up for."""
+    name, airflow = new_database(operator, size=1_000_000, changes=True), Airflow(operator.environ)
+    dag, first = f"pgkeep_{name}_changes", this_minute()
+    assert dict(finished(airflow, airflow.first_run(f"pgkeep_{name}_full", patience=PATIENCE)))["release"] == "success"
+    operator.psql("CREATE TABLE visit (id int PRIMARY KEY); INSERT INTO visit VALUES (1)", dbname=name)
+    with locked(operator, name, "visit"):
+        airflow.trigger(dag, patience=PATIENCE)
+        wait_for(lambda: waiting_task(operator, name) is not None, patience=PATIENCE)
+        run, task = running(airflow, dag), waiting_task(operator, name)  # perhaps a scheduled one was faster
+        assert task is not None
+        task.send_signal(signal.SIGKILL)
+    wait_for(lambda: state_of(airflow, run, "collect_changes") == "up_for_retry", patience=PATIENCE)
+    operator.kill("airflow-scheduler")
+    begin = max(this_minute(), first)
+    operator.psql("INSERT INTO visit VALUES (2)", dbname=name)
+    wait_for(lambda: this_minute() >= begin + 2 * MINUTE, patience=PATIENCE)
+    operator.psql("INSERT INTO visit VALUES (3)", dbname=name)
+    servers.up(operator.home, airflow=True, isolated=False, report=print)
+    assert dict(finished(airflow, run))["release"] == "success"
+    assert airflow.tasks(run)["collect_changes"]["try_number"] == 2
+    wait_for(lambda: len(ended(airflow, dag, since=begin, until=begin + 2 * MINUTE)) == 2, patience=PATIENCE)
+    rest(airflow, dag)
+    assert unbroken(operator, name)[:2] == ["gap", "full"]
+    assert unbroken(operator, name).count("gap") == 1
+    same(operator, name)
+
+
+def test_missed_windows_are_backfilled_in_any_order_and_at_once(operator: Node, missed: Hours) -> None:
+    """Backfill, the scheduler's own catching up, runs by hand and the command line, while the application works."""
+    airflow, name, dag = Airflow(operator.environ), missed.name, missed.dag
+    operator.psql("CREATE TABLE visit (id serial PRIMARY KEY, t text)", dbname=name)
+    wait_for(lambda: this_minute() >= missed.begin + 3 * MINUTE, patience=PATIENCE)
+    begin, end = missed.begin - 6 * MINUTE, missed.begin + 2 * MINUTE  # from before pgkeep knew the database
+    with visitors(operator, name):
+        airflow.backfill(dag, begin, end - MINUTE, runs=3)
+        airflow.pause(dag, paused=False)  # the third window is left to the scheduler
+        by_hand = [airflow.trigger(dag, patience=PATIENCE) for _ in range(2)]
+        command = operator.start("backup", name)
+        wait_for(lambda: len(ended(airflow, dag, since=begin, until=end + MINUTE)) == 9, patience=PATIENCE)
+        for run in by_hand:
+            assert dict(finished(airflow, run))["release"] == "success", "a run by hand always collects"
+        said = command.communicate(timeout=PATIENCE)
+        assert command.returncode in (0, 4), said  # 4: another run was faster
+    rest(airflow, dag)
+    filled = airflow.runs(dag, run_type="backfill")
+    assert {run.end for run in filled} >= {begin + i * MINUTE for i in (1, 2, 7, 8)}
+    states = [airflow.tasks(run)["collect_changes"]["state"] for run in filled]
+    assert set(states) <= {"success", "skipped"}
+    skipped = filled[states.index("skipped")]
+    assert any(re.search(r"already covered by entry \d+", line) for line in airflow.said(skipped, "collect_changes"))
+    operator.pgkeep("backup", name)
+    assert set(unbroken(operator, name)) == {"gap", "full", "changes"}
+    assert unbroken(operator, name).count("gap") == 1
+    same(operator, name)
+
+
+# --- what the tests look at ------------------------------------------------------------------------------------------
+
+
+def unbroken(operator: Node, name: str) -> list[str]:
+    """The kinds of all entries; every link begins at the very cut at which the one before it ended."""
+    backups = [entry["backup"] for entry in operator.entries(name)]
+    links = [backup for backup in backups if backup["link"]]
+    for before, after in itertools.pairwise(links):
+        assert after["link"]["since"] == before["cut"]
+    return [str(backup["kind"]) for backup in backups]
+
+
+def same(operator: Node, name: str) -> None:
+    """The newest moment comes back as it is at the source now."""
+    operator.pgkeep("restore", name, "--into", operator.target(name))
+    assert operator.measure(name, server="SCRATCH") == operator.measure(name)
+
+
+def ended(airflow: Airflow, dag: str, *, since: datetime, until: datetime) -> set[datetime]:
+    """The windows in that time whose runs, of whatever kind, have ended well."""
+    found = airflow.get(f"/dags/{dag}/dagRuns?order_by=-run_after&limit=100&state=success")["dag_runs"]
+    ends = [datetime.fromisoformat(run["data_interval_end"]) for run in found if run["data_interval_end"]]
+    return {end for end in ends if since < end <= until}
+
+
+def running(airflow: Airflow, dag: str) -> Run:
+    """The run that has a task at work at this moment."""
+    (task,) = airflow.get(f"/dags/{dag}/dagRuns/~/taskInstances?state=running")["task_instances"]
+    return Run(dag=dag, id=str(task["dag_run_id"]))
+
+
+def rest(airflow: Airflow, dag: str) -> None:
+    """Nothing is collected from here on; what has begun is over."""
+    airflow.pause(dag, paused=True)
+    airflow.wait_until_idle(dag, patience=PATIENCE)
+
+
+@contextmanager
+def locked(operator: Node, name: str, table: str) -> Iterator[None]:
+    """Whoever reads that table waits."""
+    url = f"{operator.environ['PGKEEP_SOURCE_URL']}/{name}"
+    with psycopg.connect(url, passfile=operator.environ["PGPASSFILE"]) as connection:
+        connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(sql.Identifier(table)))
+        yield
+
+
+def waiting_task(operator: Node, name: str) -> psutil.Process | None:
+    """The process of Airflow's that waits for a lock in that database."""
+    port = operator.psql(
+        f"SELECT client_port FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = '{name}' LIMIT 1"
+    )
+    found = [c.pid for c in psutil.net_connections("tcp") if port and c.laddr and c.laddr.port == int(port) and c.pid]
+    waiting = psutil.Process(found[0]) if found else None
+    return waiting.parent() if waiting and waiting.name() in ("psql", "pg_dump") else waiting
+
+
+@contextmanager
+def visitors(operator: Node, name: str) -> Iterator[None]:
+    """An application that commits all the time."""
+    stopped = threading.Event()
+
+    def work() -> None:
+        while not stopped.is_set():
+            operator.psql("INSERT INTO visit (t) SELECT 'x' FROM generate_series(1, 5)", dbname=name)
+            time.sleep(0.2)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def state_of(airflow: Airflow, run: Run, task: str) -> str | None:
     return str(airflow.tasks(run).get(task, {}).get("state"))
 
 
-def finished(airflow: Airflow, run: Any) -> Iterator[tuple[str, str]]:
+def finished(airflow: Airflow, run: Run) -> Iterator[tuple[str, str]]:
     for task, state, _ in airflow.follow(run, patience=PATIENCE):
         yield task, state
 

@@ -236,7 +236,7 @@ def big_shop(node: Node) -> str:
     name = f"big_{os.urandom(4).hex()}"
     source = f"{node.environ['PGKEEP_SOURCE_URL']}?passfile={node.environ['PGPASSFILE']}"
     create_sample(source, dbname=name, size=150_000_000, seed=1, report=print)
-    node.pgkeep("init", name)
+    node.pgkeep("init", name, "--full-only")
     return name
 
 

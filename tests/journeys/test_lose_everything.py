@@ -88,7 +88,7 @@ def test_an_older_entry_can_be_chosen(node: Node, shop: str) -> None:
 def test_odd_names_are_names(node: Node, name: str) -> None:
     node.psql('CREATE DATABASE "{}"'.format(name.replace('"', '""')))
     node.psql("CREATE TABLE t AS SELECT generate_series(1, 5) x", dbname=quote(name, safe=""))
-    node.pgkeep("init", "--", name)
+    node.pgkeep("init", "--full-only", "--", name)
     node.pgkeep("backup", "--full", "--", name)
     target = f"pgkeep_scratch/{name}"
     node.pgkeep("restore", "--into", target, "--", name)
@@ -97,7 +97,7 @@ def test_odd_names_are_names(node: Node, name: str) -> None:
 
 def test_an_empty_database_is_a_database(node: Node) -> None:
     node.psql("CREATE DATABASE nothing_in_it")
-    node.pgkeep("init", "nothing_in_it")
+    node.pgkeep("init", "nothing_in_it", "--full-only")
     said = node.pgkeep("backup", "nothing_in_it", "--full").stdout
     assert "0 rows in 0 tables" in said
     node.pgkeep("restore", "nothing_in_it", "--into", node.target("nothing_in_it"))

@@ -31,7 +31,7 @@ def test_the_first_screen_is_true(node: Node) -> None:
     before = node.measure("shop")
     said = [run(node, command) for command in commands("README.md", "Back it up")]
     assert "held by" in "".join(said)
-    node.psql("DROP DATABASE shop")
+    node.drop("shop")
     for command in commands("README.md", "Get it back"):
         if not command.startswith("ipfs cat"):  # that line has a test of its own: it needs a CID
             run(node, command)
@@ -44,7 +44,7 @@ def test_the_guide_names_commands_that_exist(heading: str) -> None:
 
 
 def test_the_guide_is_true(node: Node) -> None:
-    node.psql("DROP DATABASE IF EXISTS shop")
+    node.drop("shop")
     for heading in ("2. A database, and its first backup", "3. Lose it, and get it back"):
         for command in commands("docs/testing.md", heading):
             run(node, command.replace("pgkeep sandbox sample", f"pgkeep sandbox sample --home '{node.home}'"))

@@ -15,6 +15,7 @@ from pgkeep.errors import PgkeepError
 from pgkeep.journal_store import JournalStore
 from pgkeep.meter import Meter
 from pgkeep.model import Cid, Entry, Origin, Replicated, Sealed, Stored
+from pgkeep.plan import Point, plan
 from pgkeep.ports import Holder, Listing, Place
 from pgkeep.testing import MemorySealer, MemorySource, MemoryTarget, MemoryVault
 
@@ -151,7 +152,7 @@ def test_killed_anywhere_and_run_again(moment: int, when: When) -> None:
     assert [entry.sequence for entry in journal.entries] == [1, 2], "each run is one entry, however often it was killed"
     assert node.source.released == [1, 2] or node.source.released == [1, 2, 2]
     target = MemoryTarget()
-    restore.restore(journal.entry(), node.sealer, node.world, target)
+    restore.restore(plan(journal, Point()), node.sealer, node.world, target)
     assert target.database == node.source.holding
 
 

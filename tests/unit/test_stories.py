@@ -11,6 +11,7 @@ from pgkeep.errors import ConfigError, Corrupted, NotReplicated, NotRestorable, 
 from pgkeep.journal_store import KEPT_VERSIONS, JournalStore
 from pgkeep.model import Cid, Entry, Instant, KeyFingerprint, Origin, Sealed, Stored, now
 from pgkeep.pin_names import journal_name, part_name
+from pgkeep.plan import Point, RecoveryPlan, plan
 from pgkeep.ports import Place, Snapshot
 from pgkeep.testing import NODE, RECIPIENTS, MemorySealer, MemorySource, MemoryTarget, MemoryVault, sample_inventory
 
@@ -40,8 +41,8 @@ class World:
         return backup.record(replicated, self.source, self.journals, self.vault)
 
     def restore(self, target: MemoryTarget, *, replace: bool = False) -> restore.Restored:
-        entry = self.journals.head().journal.entry()
-        return restore.restore(entry, self.sealer, self.vault, target, replace=replace)
+        way = plan(self.journals.head().journal, Point())
+        return restore.restore(way, self.sealer, self.vault, target, replace=replace)
 
     def objects(self) -> set[Cid]:
         return {cid for peer in self.vault.peers for cid in peer.objects}
@@ -66,7 +67,7 @@ def test_a_backup_comes_back(world: World) -> None:
     entry = world.full()
     target = MemoryTarget()
     restored = world.restore(target)
-    assert restored.entry == entry
+    assert restored.plan == RecoveryPlan(base=entry, steps=())
     assert target.database == world.source.holding
     assert target.leftovers == 0
     backup.release(entry, world.source, world.journals)

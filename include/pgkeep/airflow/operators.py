@@ -8,15 +8,16 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import AssetAlias, BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
 
-from pgkeep import backup, records
-from pgkeep.airflow import assets, sentences
+from pgkeep import backup, records, sentences
+from pgkeep.airflow import assets
 from pgkeep.airflow.hooks import SiteHook, Sites
 from pgkeep.airflow.outcomes import airflow_outcome, permanent
 from pgkeep.airflow.triggers import ReplicationTrigger
-from pgkeep.errors import NotReplicated, PgkeepError, Unavailable
-from pgkeep.model import Entry, Origin, Replicated, Sealed, Stored
+from pgkeep.errors import JournalMovedOn, NotReplicated, PgkeepError, Unavailable
+from pgkeep.model import Covered, Entry, Instant, Origin, Replicated, Sealed, Stored, instant
 from pgkeep.progress import log_lines
 
 if TYPE_CHECKING:
@@ -49,16 +50,46 @@ class BackupStep(BaseOperator):
 
 
 class DumpDatabaseOperator(BackupStep):
-    """Dumps, compresses, encrypts, and stores in this node's own peer, in one stream. Hands on `Stored`."""
+    """Dumps, compresses, encrypts, and stores in this node's own peer, in one stream. Hands on `Stored`.
+
+    Where changes are kept, those up to the dump's moment are recorded first, with up to `patience` seconds for copies.
+    """
+
+    def __init__(self, *, patience: float = 600.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.patience = patience
 
     def execute(self, context: "Context") -> Record:
         with airflow_outcome():
-            site, watch = self.site(), log_lines(log)
-            stored = backup.capture(
-                site.source, site.sealer, site.vault, site.journals, origin=origin(context), watch=watch
-            )
+            stored = self.site().full(origin=origin(context), patience=self.patience, watch=log_lines(log))
             log.info(sentences.stored(stored))
             return records.encode(stored)
+
+
+class CollectChangesOperator(BackupStep):
+    """Collects what was committed since the last entry, up to now. Hands on `Stored`.
+
+    Skipped, and all that follows with it, where an entry shows the end of the run's interval already. Where the changes
+    cannot be carried exactly, it makes a full backup instead.
+    """
+
+    def __init__(self, *, patience: float = 600.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.patience = patience
+
+    def execute(self, context: "Context") -> Record:
+        with airflow_outcome():
+            run = self.site().run(origin=origin(context), patience=self.patience, watch=log_lines(log))
+            stored = run.hourly(until=interval_end(context))
+            if isinstance(stored, Covered):
+                self._skip(sentences.covered(stored))
+            log.info(sentences.stored(stored))
+            return records.encode(stored)
+
+    def _skip(self, why: str) -> NoReturn:
+        """Green, and everything that follows with it: said in the log, where an operator looks first."""
+        log.info("%s. Nothing is to do: this run and the tasks that follow are skipped.", why)
+        raise AirflowSkipException(why)
 
 
 class CheckEncryptionOperator(BackupStep):
@@ -125,20 +156,35 @@ class ReplicateOperator(BackupStep):
 
 
 class RecordOperator(BackupStep):
-    """Writes the entry into the journal, which makes it a backup; twice is once. Hands on `Entry`."""
+    """Writes the entry into the journal, which makes it a backup; twice is once. Hands on `Entry`.
+
+    Changes that another run has overtaken are collected again here, from where that one ended: `patience` seconds for
+    their copies.
+    """
 
     template_fields = ("replicated",)
 
-    def __init__(self, *, replicated: Any, **kwargs: Any) -> None:
+    def __init__(self, *, replicated: Any, patience: float = 600.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.replicated = replicated
+        self.patience = patience
 
     def execute(self, context: "Context") -> Record:
         with airflow_outcome():
-            site, replicated = self.site(), records.decode(Replicated, self.replicated)
-            entry = backup.record(replicated, site.source, site.journals, site.vault)
+            entry = self._record(self.site(), records.decode(Replicated, self.replicated), context)
             log.info(sentences.recorded(entry))
             return records.encode(entry)
+
+    def _record(self, site: "Site", replicated: Replicated, context: "Context") -> Entry:
+        try:
+            return backup.record(replicated, site.source, site.journals, site.vault)
+        except JournalMovedOn as moved:
+            late = replicated.sealed.backup
+            if late.link is None:
+                raise
+            log.info("%s: collecting again from there", moved.what)
+            run = site.run(origin=origin(context), patience=self.patience, watch=log_lines(log))
+            return run.again(late, until=interval_end(context))
 
 
 class ReleaseOperator(BackupStep):
@@ -155,11 +201,21 @@ class ReleaseOperator(BackupStep):
             site, entry = self.site(), records.decode(Entry, self.entry)
             backup.release(entry, site.source, site.journals)
             log.info(sentences.released(entry))
-        for asset in self.outlets:
-            context["outlet_events"][asset].extra.update(assets.summary(entry))
+        for outlet in self.outlets:
+            event = context["outlet_events"][outlet]
+            if isinstance(outlet, AssetAlias):
+                event.add(assets.backups(self.database, entry.backup.kind), extra=assets.summary(entry))
+            else:
+                event.extra.update(assets.summary(entry))
 
 
 def origin(context: "Context") -> Origin:
     """Who makes this backup: this host, and the try of the task."""
     ti = context["ti"]
     return Origin(host=socket.gethostname(), by=f"airflow:{ti.dag_id}/{ti.run_id}/{ti.try_number}")
+
+
+def interval_end(context: "Context") -> Instant | None:
+    """The end of the run's data interval; runs by hand have none."""
+    end = context.get("data_interval_end")
+    return instant(end) if end else None

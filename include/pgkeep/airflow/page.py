@@ -16,12 +16,12 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse
 
 from pgkeep.airflow.hooks import SiteHook
-from pgkeep.airflow.sentences import moment
 from pgkeep.errors import PgkeepError, Unavailable
 from pgkeep.journal import Journal
 from pgkeep.journal_store import JournalStore
 from pgkeep.model import Entry
 from pgkeep.progress import human_size, human_time
+from pgkeep.sentences import content, moment
 
 ANSWER_SECONDS = 20.0
 HEADERS = {
@@ -41,8 +41,7 @@ class Line:
     kind: str
     time: str
     age: str
-    tables: str
-    rows: str
+    content: str
     size: str
     copies: str
     holders: str
@@ -125,10 +124,9 @@ def line(entry: Entry) -> Line:
         kind=backup.kind,
         time=moment(backup.cut.time),
         age=human_time((datetime.now(UTC) - datetime.fromisoformat(backup.cut.time)).total_seconds()),
-        tables=f"{backup.totals.tables:,}",
-        rows=f"{backup.totals.rows:,}",
-        size=human_size(backup.size),
-        copies=f"{min(map(len, held), default=0)} of {entry.copies}",
+        content=content(backup),
+        size=human_size(backup.size) if backup.parts else "-",
+        copies=f"{min(map(len, held))} of {entry.copies}" if held else "-",
         holders=", ".join(sorted(everywhere)),
         by=f"{backup.origin.by} on {backup.origin.host}",
     )

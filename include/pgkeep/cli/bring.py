@@ -5,13 +5,13 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from pgkeep import restore, wiring
-from pgkeep.cli.context import Commands, connections, loaded_settings, watch
-from pgkeep.cli.show import restored_line
+from pgkeep import restore, sentences, wiring
+from pgkeep.cli.context import Commands, connections, loaded_settings, moment, watch
 from pgkeep.errors import ConfigError, NotRestorable, PgkeepError
 from pgkeep.journal_store import JournalStore
 from pgkeep.model import Cid, Part
 from pgkeep.pin_names import ALL, databases
+from pgkeep.plan import Point, plan
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,18 @@ def add_commands(commands: Commands) -> None:
     command.add_argument(
         "--into", metavar="URL", required=True, help="postgresql://user@host:port/db, or CONNECTION/db"
     )
-    command.add_argument("--entry", metavar="N", type=int, help="which entry of `pgkeep list` (default: the newest)")
+    point = command.add_mutually_exclusive_group()
+    point.add_argument("--latest", action="store_true", help="to the last transaction that was kept (default)")
+    point.add_argument("--at", metavar="TIME", type=moment, help="to a moment: 2026-01-31T14:05:00Z")
+    point.add_argument("--entry", metavar="N", type=int, help="to what an entry of `pgkeep list` shows")
+    point.add_argument("--xid", metavar="X", type=int, help="to the end of a transaction, by its 64-bit id")
+    command.add_argument("--base", metavar="N", type=int, help="the full backup to begin with (default: the nearest)")
+    command.add_argument("--dry-run", action="store_true", help="only show what would be done, and what it would read")
+    command.add_argument(
+        "--stale",
+        action="store_true",
+        help="accept tables without a primary key as of the last entry before that moment",
+    )
     command.add_argument("--replace", action="store_true", help="put it in the place of a database that is not empty")
     command.add_argument("--journal", metavar="VERSION|CID", help="a version of the journal that you trust")
     command.set_defaults(run=bring_back)
@@ -41,10 +52,12 @@ def bring_back(chosen: argparse.Namespace) -> None:
     target = wiring.target(chosen.into, connections())
     vault, sealer = wiring.open_vault(found, connections()), wiring.open_sealer(found)
     journal = wiring.journals(found, chosen.name, vault=vault, sealer=sealer).head(accept=chosen.journal).journal
-    restored = restore.restore(
-        journal.entry(chosen.entry), sealer, vault, target, replace=chosen.replace, watch=watch()
-    )
-    print(restored_line(restored, target.label))
+    way = plan(journal, Point(entry=chosen.entry, time=chosen.at, xid=chosen.xid, base=chosen.base))
+    if chosen.dry_run:
+        print("\n".join(sentences.planned(way)))
+        return
+    restored = restore.restore(way, sealer, vault, target, replace=chosen.replace, stale=chosen.stale, watch=watch())
+    print(sentences.restored_line(restored, target.label))
 
 
 def fetch(chosen: argparse.Namespace) -> None:

@@ -6,14 +6,14 @@ import logging
 import os
 import socket
 import sys
+from datetime import UTC, datetime
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from pgkeep import backup, preflight, records, settings, wiring
-from pgkeep.cli.context import Commands, connections, loaded_settings, watch
+from pgkeep import backup, preflight, records, sentences, settings, wiring
+from pgkeep.cli.context import Commands, connections, loaded_settings, seconds, watch
 from pgkeep.cli.pending import Pending
-from pgkeep.cli.show import entry_line, entry_table
 from pgkeep.errors import ConfigError, Unavailable
-from pgkeep.model import Entry, Origin, Sealed
+from pgkeep.model import Entry, Origin, Sealed, Stored
 from pgkeep.ports import Vault
 
 log = logging.getLogger(__name__)
@@ -24,12 +24,18 @@ def add_commands(commands: Commands) -> None:
     command = commands.add_parser("init", help="prepare a database and begin its journal")
     command.add_argument("name", metavar="NAME")
     command.add_argument("--source", metavar="CONNECTION|URL", help="where it is; default: the server in [defaults]")
+    command.add_argument("--full-only", action="store_true", help="keep no changes: full backups only")
+    command.add_argument("--print-sql", action="store_true", help="only show what would be installed in the database")
     command.set_defaults(run=init)
 
-    command = commands.add_parser("backup", help="back a database up now")
+    command = commands.add_parser("remove", help="take everything of pgkeep out of a database; its backups stay")
     command.add_argument("name", metavar="NAME")
-    command.add_argument("--full", action="store_true", required=True, help="everything it holds")
-    command.add_argument("--wait", metavar="SECONDS", type=float, default=600.0, help="for the copies (default: 600)")
+    command.set_defaults(run=remove)
+
+    command = commands.add_parser("backup", help="collect the changes of a database now, or make a full backup")
+    command.add_argument("name", metavar="NAME")
+    command.add_argument("--full", action="store_true", help="everything it holds")
+    command.add_argument("--wait", metavar="SECONDS", type=seconds, default=600.0, help="for the copies (default: 600)")
     command.add_argument("--resume", action="store_true", help="go on with the dump that the last try has stored")
     command.set_defaults(run=make_backup)
 
@@ -47,21 +53,37 @@ def add_commands(commands: Commands) -> None:
 def init(chosen: argparse.Namespace) -> None:
     """`pgkeep init NAME`: safe to repeat."""
     found = loaded_settings()
-    own = _source(chosen.source) if chosen.source else {}
+    own = {**(_source(chosen.source) if chosen.source else {}), **({"capture": "none"} if chosen.full_only else {})}
     known = chosen.name in found.databases
     if known and own:
         raise ConfigError(
-            f"{chosen.name} stands in pgkeep.toml already", next_step="change it there, or leave out --source"
+            f"{chosen.name} stands in pgkeep.toml already", next_step="change it there, or leave out these options"
         )
     database = found.database(chosen.name) if known else found.newcomer(chosen.name, own)
     site = wiring.site_of(found, database, connections())
+    if chosen.print_sql:
+        print(site.require_capture().script())
+        return
     preflight.require_source(site)
+    if site.capture:
+        site.capture.install()
     head = backup.begin(site.source, site.journals)
     if not known:
-        settings.add_database(os.environ[settings.VARIABLE], chosen.name, own)
+        begins = {"begins": datetime.now(UTC).replace(microsecond=0)} if site.capture else {}
+        settings.add_database(os.environ[settings.VARIABLE], chosen.name, {**own, **begins})
     print(
-        f"{chosen.name}: its journal is at version {head.journal.sequence} with {len(head.journal.entries)} backups, "
+        f"{chosen.name}: its journal is at version {head.journal.sequence} with {len(head.journal.entries)} entries, "
         f"held by {site.copies} peers. Next: pgkeep backup {chosen.name} --full"
+    )
+
+
+def remove(chosen: argparse.Namespace) -> None:
+    """`pgkeep remove NAME`: the reverse of what `init` and the first backup did to the database."""
+    site = wiring.site(loaded_settings(), chosen.name, connections())
+    site.require_capture().uninstall()
+    print(
+        f"{chosen.name}: nothing of pgkeep is in {site.source.label} any more. Its backups stay: "
+        f"pgkeep list {chosen.name}. The next one begins anew: pgkeep init {chosen.name}"
     )
 
 
@@ -77,21 +99,26 @@ def _source(source: str) -> dict[str, str]:
 
 
 def make_backup(chosen: argparse.Namespace) -> None:
-    """`pgkeep backup NAME --full`: the very steps that Airflow's tasks take."""
+    """`pgkeep backup NAME [--full]`: the very steps that Airflow's tasks take."""
     site = wiring.site(loaded_settings(), chosen.name, connections())
     pending = Pending(chosen.name)
-    sealed = pending.read() if chosen.resume else _captured(site)
+    sealed = pending.read() if chosen.resume else _captured(site, full=chosen.full, patience=chosen.wait)
     pending.write(sealed)
     replicated = backup.replicate(sealed, site.vault, copies=site.copies, patience=chosen.wait)
     entry = backup.record(replicated, site.source, site.journals, site.vault)
     pending.forget()
     backup.release(entry, site.source, site.journals)
-    print(entry_line(entry))
+    print(sentences.entry_line(entry))
 
 
-def _captured(site: wiring.Site) -> Sealed:
+def _captured(site: wiring.Site, *, full: bool, patience: float) -> Sealed:
     origin = Origin(host=socket.gethostname(), by="command line")
-    stored = backup.capture(site.source, site.sealer, site.vault, site.journals, origin=origin, watch=watch())
+    if full:
+        stored = site.full(origin=origin, patience=patience, watch=watch())
+    else:
+        found = site.run(origin=origin, patience=patience, watch=watch()).hourly()
+        assert isinstance(found, Stored), "nothing covers what was not asked for"
+        stored = found
     return backup.check(stored, site.sealer, site.vault)
 
 
@@ -109,7 +136,7 @@ def list_backups(chosen: argparse.Namespace) -> None:
         )
         print()
     else:
-        print(entry_table(journal, rows))
+        print(sentences.entry_table(journal, rows))
 
 
 def copies_now(entry: Entry, vault: Vault) -> int | None:
@@ -122,8 +149,8 @@ def copies_now(entry: Entry, vault: Vault) -> int | None:
 
 
 def _copies_of_all(entry: Entry, vault: Vault) -> int:
-    holding = ({h.peer for h in vault.holders(part.cid) if h.holds} for part in entry.backup.parts)
-    return len(set.intersection(*holding))
+    holding = [{h.peer for h in vault.holders(part.cid) if h.holds} for part in entry.backup.parts]
+    return len(set.intersection(*holding)) if holding else 0
 
 
 def check(chosen: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ FINAL = ("success", "failed", "upstream_failed", "skipped", "removed")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One run of one DAG."""
+    """One run of one DAG. `end`: of its data interval; runs by hand have none."""
 
     dag: str
     id: str
+    end: datetime | None = None
 
 
 class Airflow:
@@ -64,6 +66,40 @@ class Airflow:
             time.sleep(0.5)
         raise Unavailable(f"Airflow has not started {dag} within {patience:.0f} s", next_step="see its logs")
 
+    def pause(self, dag: str, *, paused: bool) -> None:
+        """Stops the scheduler from starting runs and tasks of that DAG, or lets it go on. Raises Unavailable."""
+        self._done("PATCH", f"/dags/{dag}", json={"is_paused": paused})
+
+    def backfill(self, dag: str, begin: datetime, end: datetime, *, runs: int = 10, reprocess: str = "none") -> None:
+        """Asks for runs of the windows that begin between `begin` and `end`, both included.
+
+        `runs`: how many at once at most. `reprocess`: "none" (the missing ones), "failed" or "completed" too. Raises
+        Unavailable.
+        """
+        asked = {"dag_id": dag, "from_date": begin.isoformat(), "to_date": end.isoformat()}
+        self._done("POST", "/backfills", json=asked | {"max_active_runs": runs, "reprocess_behavior": reprocess})
+
+    def runs(self, dag: str, *, run_type: str | None = None) -> list[Run]:
+        """The runs of a DAG, oldest first. `run_type`: one of scheduled, manual, backfill. Raises Unavailable."""
+        kind = f"&run_type={run_type}" if run_type else ""
+        found = self.get(f"/dags/{dag}/dagRuns?order_by=run_after&limit=100{kind}")["dag_runs"]
+        return [Run(dag=dag, id=str(run["dag_run_id"]), end=_moment(run["data_interval_end"])) for run in found]
+
+    def wait_until_idle(self, dag: str, *, patience: float) -> None:
+        """Returns when no task of that DAG runs; a paused DAG starts no other. Raises Unavailable."""
+        deadline = time.monotonic() + patience
+        active = f"/dags/{dag}/dagRuns/~/taskInstances?state=running&state=queued&limit=1"
+        while self.get(active)["total_entries"]:
+            if time.monotonic() > deadline:
+                raise Unavailable(f"tasks of {dag} still run after {patience:.0f} s", next_step="see their logs")
+            time.sleep(0.3)
+
+    def said(self, run: Run, task: str) -> list[str]:
+        """The lines of a task's log, of its last try. Raises Unavailable."""
+        tried = self.tasks(run)[task]["try_number"]
+        found = self.get(f"/dags/{run.dag}/dagRuns/{run.id}/taskInstances/{task}/logs/{tried}")
+        return [str(line["event"]) for line in found["content"] if isinstance(line, dict)]
+
     def follow(self, run: Run, *, patience: float) -> Iterator[tuple[str, str, float]]:
         """Task, final state and seconds of each task as it ends. Raises Unavailable unless all ends in success."""
         seen, deadline = set[str](), time.monotonic() + patience
@@ -86,9 +122,13 @@ class Airflow:
 
     def get(self, path: str) -> Any:
         """What the REST API answers there. Raises Unavailable."""
-        answer = self._call("GET", path)
+        return self._done("GET", path)
+
+    def _done(self, method: str, path: str, **data: Any) -> Any:
+        answer = self._call(method, path, **data)
         if not answer.ok:
-            raise Unavailable(f"Airflow answers {answer.status_code} to {path}", next_step="see its logs")
+            said = f"{answer.status_code} to {method} {path}: {answer.text[:300]}"
+            raise Unavailable(f"Airflow answers {said}", next_step="see its logs")
         return answer.json()
 
     def _call(self, method: str, path: str, **data: Any) -> requests.Response:
@@ -106,3 +146,7 @@ class Airflow:
         if not answer.ok:
             raise Unavailable(f"Airflow refuses the login of {self._user}", next_step="pgkeep sandbox env")
         return str(answer.json()["access_token"])
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -1,49 +1,49 @@
 """The whole promise on one screen: `make demo`.
 
-    a database  ->  Airflow backs it up  ->  it is dropped  ->  it comes back  ->  it is the same, table by table
+    a database  ->  a full backup  ->  hours of changes  ->  it is lost  ->  it comes back, to the last transaction
 
 Everything is done as a user would do it: with the `pgkeep` command, psql's protocol, and Airflow's REST API. The
-comparison at the end does not use pgkeep's own fingerprints: it hashes every row of every table by itself.
+comparisons do not use pgkeep's own fingerprints: the demo hashes every row of every table by itself.
 """
 
 import argparse
-import hashlib
-import json
-import subprocess
+import itertools
+import re
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import psycopg
-import requests
-from psycopg import sql
-
-from pgkeep import sandbox
+from pgkeep import sandbox, settings
 from pgkeep.errors import PgkeepError, Unavailable
-from pgkeep.sandbox.airflow_client import Airflow
 
-NAME = "shop"
-DAG = f"pgkeep_{NAME}_full"
-DEADLINE = 240.0
+from .airflow_client import Airflow
+from .demo_desk import MINUTE, PATIENCE, Desk, Shell, exists
+from .demo_measure import Measured, measure, require_same, show, without_sequences
+from .demo_screen import say, title
+from .demo_work import MORNING, NIGHT, NOON, RELEASE, this_moment, undo_release, work, work_until
+
+__all__ = ["Measured", "main", "measure"]
+
+NAME, ASIDE = "shop", "shop_before_noon"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """One table as found by the demo itself: rows, and a hash over all of them in order."""
+class Noted:
+    """What the demo itself has measured at a moment."""
 
-    rows: int
-    digest: str
+    moment: str
+    measured: Mapping[str, Measured]
 
 
 def main() -> int:
     """Runs the demo; 0 only if everything it shows is true."""
-    parser = argparse.ArgumentParser(description="back a database up by Airflow, destroy it, bring it back")
+    parser = argparse.ArgumentParser(description="keep a database by Airflow, lose it, bring any moment of it back")
     parser.add_argument("--keep", action="store_true", help="leave everything running afterwards; may be repeated")
     parser.add_argument("--size", default="20MB", help="of the sample database (default: 20MB)")
     chosen = parser.parse_args()
@@ -51,33 +51,45 @@ def main() -> int:
         with _home(keep=chosen.keep) as home:
             _play(home, size=chosen.size)
     except PgkeepError as error:
-        _say(f"the demo failed: {error}")
+        say(f"the demo failed: {error}")
         return error.exit_code
     return 0
 
 
 def _play(home: Path, *, size: str) -> None:
     started = time.monotonic()
-    _title("1. Real servers: PostgreSQL, three Kubo and three IPFS Cluster peers, Airflow")
-    sandbox.up(home, airflow=True, isolated=False, report=_say)
+    title("1. Real servers: PostgreSQL, three Kubo and three IPFS Cluster peers")
+    sandbox.up(home, airflow=False, isolated=False, report=say)
+    title("2. A database of legal officers' cases, documents and sessions; pgkeep is to keep it")
+    again = _provide_database(home, size=size)
+    title("3. Airflow starts, and makes the first full backup: encrypted, replicated, recorded")
+    sandbox.up(home, airflow=True, isolated=False, report=say)
     environ = sandbox.environment(home)
-    _title("2. A database of legal officers' cases, documents and sessions")
-    _provide_database(home, environ, size=size)
-    before = measure(environ, NAME)
-    _show_tables(before)
-    airflow = Airflow(environ)
-    again = airflow.has_run(DAG)
-    _pgkeep(home, environ, "init", NAME)
-    _title("3. Airflow backs it up: encrypted, replicated, recorded")
-    seconds = _backup(airflow, again=again)
-    _show_backup(home, environ, seconds)
-    _title("4. The database is destroyed")
-    _drop(environ)
-    _title("5. It comes back, from the peers alone")
-    _pgkeep(home, environ, "restore", NAME, "--into", f"{environ['PGKEEP_SOURCE_URL']}/{NAME}")
-    _title("6. Is it the same? Every row of every table, hashed again by the demo itself")
-    _require_same(before, measure(environ, NAME))
-    _say(f"the whole demo took {time.monotonic() - started:.0f} s")
+    desk = Desk(home=home, environ=environ, airflow=Airflow(environ), name=NAME)
+    known = _full_backup(desk, again=again)
+    title("4. The morning's work, and an accident at noon")
+    before_noon = _morning(desk)
+    title("5. Airflow collects the changes")
+    desk.collect()
+    title("6. A new release changes the schema; Airflow collects that, too")
+    work(environ, NAME, RELEASE)
+    desk.collect()
+    title("7. Airflow stands still while the application works on; the missed window is backfilled")
+    _missed_window(desk)
+    title("8. What the journal says")
+    _show_journal(desk, known=known)
+    title("9. The database is lost")
+    last = _noted(desk)
+    show(last.measured)
+    say(f"the last transaction was committed before {last.moment}")
+    desk.lose_database()
+    title("10. It comes back, from the peers alone, to the last transaction")
+    desk.pgkeep("restore", NAME, "--into", f"{environ['PGKEEP_SOURCE_URL']}/{NAME}")
+    say("is it the same? Every row of every table, hashed again by the demo itself:")
+    require_same(last.measured, measure(environ, NAME))
+    title("11. And as it was before the accident, beside it")
+    _before_the_accident(desk, before_noon)
+    say(f"\nnothing was lost, nothing invented. The whole demo took {time.monotonic() - started:.0f} s")
 
 
 @contextmanager
@@ -86,136 +98,116 @@ def _home(*, keep: bool) -> Iterator[Path]:
         home = sandbox.default_home()
         yield home
         environ = sandbox.environment(home)
-        _say(f"left running: {environ['PGKEEP_UI_URL']} user {environ['PGKEEP_UI_USER']}")
-        _say(f"its password is in {environ['PGKEEP_UI_PASSWORD_FILE']}")
-        _say(f"the environment of the commands: . {home / 'env'}; stop it all: pgkeep sandbox down")
+        say(f"left running: {environ['PGKEEP_UI_URL']} user {environ['PGKEEP_UI_USER']}")
+        say(f"its password is in {environ['PGKEEP_UI_PASSWORD_FILE']}")
+        say(f"pgkeep_{NAME}_changes is paused there: unpaused, it goes on with a full backup of the new database")
+        say(f"the environment of the commands: . {home / 'env'}; stop it all: pgkeep sandbox down")
         return
     with tempfile.TemporaryDirectory(prefix="pgkeep-demo-", ignore_cleanup_errors=True) as folder:
         home = Path(folder) / "home"
         try:
             yield home
         finally:
-            sandbox.down(home, report=_say)
-            sandbox.remove(home, report=_say)
+            sandbox.down(home, report=say)
+            sandbox.remove(home, report=say)
 
 
-def _provide_database(home: Path, environ: Mapping[str, str], *, size: str) -> None:
-    with _connect(environ, "postgres", server="SOURCE") as connection:
-        there = connection.execute("SELECT FROM pg_database WHERE datname = %s", [NAME]).fetchone() is not None
-    if there and measure(environ, NAME):
-        _say(f"{NAME} is there already: it is taken as it is")
+# --- the steps ---------------------------------------------------------------------------------------------------
+
+
+def _provide_database(home: Path, *, size: str) -> bool:
+    """Whether it was there already, from an earlier demo."""
+    environ = sandbox.environment(home)
+    shell = Shell(home=home, environ=environ)
+    again = exists(environ, NAME)
+    if again:
+        say(f"{NAME} is there already: it is taken as it is")
+        undo_release(environ, NAME)
     else:
-        _pgkeep(home, environ, "sandbox", "sample", NAME, "--home", str(home), "--size", size)
+        shell.pgkeep("sandbox", "sample", NAME, "--home", str(home), "--size", size)
+    show(measure(environ, NAME))
+    _every_minute(Path(environ[settings.VARIABLE]))
+    shell.pgkeep("init", NAME)
+    return again
 
 
-def _backup(airflow: Airflow, *, again: bool) -> float:
-    """A new DAG is started by the scheduler at once; one that has run already waits for its next day."""
-    started = time.monotonic()
-    run = (airflow.trigger if again else airflow.first_run)(DAG, patience=DEADLINE)
-    for task, state, seconds in airflow.follow(run, patience=DEADLINE):
-        _say(f"   {task:<18} {state:<8} {seconds:.1f} s")
-    return time.monotonic() - started
+def _full_backup(desk: Desk, *, again: bool) -> int:
+    """How many entries the journal has afterwards."""
+    if again:
+        desk.airflow.pause(f"pgkeep_{NAME}_changes", paused=False)  # as the last demo has left it
+    # A new DAG is started by the scheduler at once; one that has run already waits for its next day.
+    start = desk.airflow.trigger if again else desk.airflow.first_run
+    desk.follow(start(f"pgkeep_{NAME}_full", patience=PATIENCE))
+    entries = desk.entries()
+    full = next(entry for entry in reversed(entries) if entry["backup"]["kind"] == "full")
+    say(_line(full))
+    desk.show_copies(full["backup"]["parts"])
+    return len(entries)
 
 
-def _show_backup(home: Path, environ: Mapping[str, str], seconds: float) -> None:
-    answer = _pgkeep(home, environ, "list", NAME, "--json", quiet=True)
-    entry = json.loads(answer)["entries"][-1]
-    backup = entry["backup"]
-    _say(
-        f"entry {entry['sequence']}: {backup['totals']['rows']} rows in {backup['totals']['tables']} tables, "
-        f"{sum(part['plain_size'] for part in backup['parts'])} bytes, "
-        f"{sum(part['size'] for part in backup['parts'])} encrypted; Airflow took {seconds:.1f} s"
-    )
-    for part in backup["parts"]:
-        _say(f"   {part['name']:<10} {part['cid']}")
-        for peer in ("", "_2", "_3"):
-            _say(f"      {_ask_peer(environ, peer, part)}")
+def _every_minute(path: Path) -> None:
+    """A window for each minute from now on; what an earlier demo wrote is replaced."""
+    text = path.read_text(encoding="utf-8")
+    path.write_text(re.sub(rf"\n\[databases\.{NAME}\]\n(?:[^\[\n].*\n)*", "", text), encoding="utf-8")
+    begins = (datetime.now(UTC) + MINUTE).replace(microsecond=0)  # the first minutes are the demo's own
+    settings.add_database(path, NAME, {"changes_schedule": "* * * * *", "begins": begins})
+    say('   in pgkeep.toml: changes_schedule = "* * * * *", for an hour would be long for a demo')
 
 
-def _ask_peer(environ: Mapping[str, str], suffix: str, part: Mapping[str, object]) -> str:
-    """Does not believe the journal: reads the bytes from that very peer, which may not ask the others."""
-    peer = json.loads(environ[f"AIRFLOW_CONN_PGKEEP_KUBO{suffix.upper()}"])
-    url = f"http://{peer['host']}:{peer['port']}/api/v0/cat"
-    with requests.Session() as session:
-        session.trust_env = False  # a proxy set for the outside would be asked for 127.0.0.1, too
-        answer = session.post(url, params={"arg": str(part["cid"]), "offline": "true"}, timeout=60)
-    if hashlib.sha256(answer.content).hexdigest() != part["digest"]:
-        raise Unavailable(f"peer {url} does not hold {part['cid']}", next_step="run the demo again")
-    return f"held by the peer at port {peer['port']}: {len(answer.content)} bytes read there, digest right"
+def _morning(desk: Desk) -> Noted:
+    work(desk.environ, NAME, MORNING)
+    noted = _noted(desk)
+    say(f"   {noted.moment} is the moment to remember")
+    work(desk.environ, NAME, NOON)
+    return noted
 
 
-def _drop(environ: Mapping[str, str]) -> None:
-    with _connect(environ, "postgres", server="SOURCE") as connection:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(NAME)))
-        gone = connection.execute("SELECT count(*) FROM pg_database WHERE datname = %s", [NAME]).fetchone()
-    if gone != (0,):
-        raise Unavailable("the database is still there", next_step="run the demo again")
-    _say(f"DROP DATABASE {NAME}: it is gone from the server")
+def _missed_window(desk: Desk) -> None:
+    """Backfilled when it is over. No window of the future can be filled: it ends with the minute."""
+    dag = f"pgkeep_{NAME}_changes"
+    desk.airflow.pause(dag, paused=True)
+    begin = datetime.now(UTC).replace(second=0, microsecond=0)
+    end = begin + MINUTE
+    say(f"   {dag} is paused; its window ends at {end:%H:%M:%S}")
+    work(desk.environ, NAME, NIGHT)
+    work_until(desk.environ, NAME, end)
+    desk.backfill(begin, end)
+    desk.airflow.pause(dag, paused=True)
+    desk.airflow.wait_until_idle(dag, patience=PATIENCE)
 
 
-def measure(environ: Mapping[str, str], dbname: str, *, server: str = "SOURCE") -> dict[str, Measured]:
-    """Every table of the database: its rows, and SHA-256 over their texts in order. Nothing of pgkeep is used."""
-    tables = (
-        "SELECT n.nspname, c.relname, c.relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-        "WHERE c.relkind IN ('r', 'm', 'S') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') "
-        "ORDER BY 1, 2"
-    )
-    with _connect(environ, dbname, server=server) as connection:
-        names = connection.execute(tables).fetchall()
-        return {f"{schema}.{name}": _measure_table(connection, schema, name, kind) for schema, name, kind in names}
+def _show_journal(desk: Desk, *, known: int) -> None:
+    """Raises Unavailable unless each new entry begins exactly where the one before it ended, without a gap."""
+    links = [entry for entry in desk.entries() if entry["backup"]["link"]]
+    for before, entry in itertools.pairwise(links):
+        if entry["sequence"] <= known:
+            continue
+        say(_line(entry))
+        link = entry["backup"]["link"]
+        if link["gap"] or link["since"] != before["backup"]["cut"]:
+            raise Unavailable(f"entry {entry['sequence']} does not carry the changes on", next_step="report this")
+    say("every entry begins at the very cut at which the one before it ended")
 
 
-def _measure_table(connection: "psycopg.Connection[tuple[Any, ...]]", schema: str, name: str, kind: str) -> Measured:
-    digest, rows = hashlib.sha256(), 0
-    # A sequence also counts how many numbers it has reserved, which says nothing about where it stands.
-    row = sql.SQL("(t.last_value, t.is_called)::text" if kind == "S" else "t::text")
-    query = sql.SQL('SELECT line FROM (SELECT {} AS line FROM {} t) s ORDER BY line COLLATE "C"')
-    with connection.transaction(), connection.cursor(name="demo") as cursor:
-        for (line,) in cursor.execute(query.format(row, sql.Identifier(schema, name))):
-            digest.update(line.encode() + b"\0")
-            rows += 1
-    return Measured(rows=rows, digest=digest.hexdigest())
+def _noted(desk: Desk) -> Noted:
+    return Noted(measured=measure(desk.environ, NAME), moment=this_moment(desk.environ, NAME))
 
 
-def _connect(environ: Mapping[str, str], dbname: str, *, server: str) -> "psycopg.Connection[tuple[Any, ...]]":
-    url = f"{environ[f'PGKEEP_{server}_URL']}/{quote(dbname)}"
-    return psycopg.connect(url, passfile=environ["PGPASSFILE"], autocommit=True)
+def _before_the_accident(desk: Desk, noted: Noted) -> None:
+    desk.make_room(ASIDE)
+    into = f"{desk.environ['PGKEEP_SCRATCH_URL']}/{ASIDE}"
+    desk.pgkeep("restore", NAME, "--at", noted.moment, "--into", into)
+    require_same(without_sequences(noted.measured), without_sequences(measure(desk.environ, ASIDE, server="SCRATCH")))
 
 
-def _require_same(before: Mapping[str, Measured], after: Mapping[str, Measured]) -> None:
-    for name in sorted(before.keys() | after.keys()):
-        old, new = before.get(name), after.get(name)
-        if old is None or new is None or old != new:
-            raise Unavailable(f"{name} is not what it was: {old} before, {new} after", next_step="report this")
-        _say(f"   {name:<32} {new.rows:>8} rows  {new.digest[:16]}  same as before")
-    _say(f"all {len(after)} tables and sequences are identical")
-
-
-def _show_tables(tables: Mapping[str, Measured]) -> None:
-    for name, table in tables.items():
-        _say(f"   {name:<32} {table.rows:>8} rows  {table.digest[:16]}")
-
-
-def _pgkeep(home: Path, environ: Mapping[str, str], *arguments: str, quiet: bool = False) -> str:
-    """Runs the command as a user would; its own errors are on the screen already."""
-    program = [str(Path(sys.executable).with_name("pgkeep")), *arguments]
-    if not quiet:
-        _say(f"$ pgkeep {' '.join(arguments)}")
-    done = subprocess.run(program, env=environ, cwd=home, check=False, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise Unavailable(f"pgkeep {arguments[0]} ended with {done.returncode}", next_step="read its words above")
-    if not quiet:
-        _say(done.stdout.rstrip())
-    return done.stdout
-
-
-def _title(text: str) -> None:
-    _say(f"\n{text}")
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+def _line(entry: Mapping[str, Any]) -> str:
+    backup, link = entry["backup"], entry["backup"]["link"]
+    size = sum(part["size"] for part in backup["parts"])
+    if link:
+        held = link["gap"] or f"{link['changes']} changes in {link['transactions']} transactions"
+    else:
+        held = f"{backup['totals']['rows']} rows in {backup['totals']['tables']} tables"
+    return f"entry {entry['sequence']}: {backup['kind']}, as of {backup['cut']['time']}, {held}, {size} bytes encrypted"
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ SECONDS = 300.0  # recovery after a crash takes its time
 SHARED_PLACE = Path("/var/lib/pgkeep-sandbox")
 SETTINGS = {
     "wal_level": "logical",
-    "max_wal_senders": "20",
-    "max_replication_slots": "20",
+    "max_wal_senders": "100",
+    "max_replication_slots": "100",
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] %d ",

@@ -6,6 +6,7 @@ import re
 import tempfile
 import tomllib
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 from pgkeep.errors import ConfigError
@@ -28,13 +29,13 @@ def load(path: str | Path | None) -> Settings:
         raise ConfigError(f"{path} is not TOML: {error}", next_step="mend that line") from error
 
 
-def add_database(path: str | Path, name: str, own: Mapping[str, str]) -> None:
+def add_database(path: str | Path, name: str, own: Mapping[str, str | datetime]) -> None:
     """Appends `[databases.NAME]` with these keys. The old text stays; the file is replaced in one step.
 
     Raises ConfigError: the file cannot be written, or would not be valid afterwards.
     """
     path = Path(path)
-    lines = [f"\n[databases.{_key(name)}]", *(f"{key} = {_string(value)}" for key, value in own.items())]
+    lines = [f"\n[databases.{_key(name)}]", *(f"{key} = {_value(value)}" for key, value in own.items())]
     content = path.read_text(encoding="utf-8").rstrip("\n") + "\n" + "\n".join(lines) + "\n"
     parse(tomllib.loads(content))
     try:
@@ -60,6 +61,10 @@ def _replace(path: Path, content: str) -> None:
 
 def _key(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _string(name)
+
+
+def _value(value: str | datetime) -> str:
+    return value.isoformat() if isinstance(value, datetime) else _string(value)
 
 
 def _string(value: str) -> str:

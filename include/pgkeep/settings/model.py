@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,31 @@ class Database:
     )
     dbname: str = setting("its name on the server", values.text, default="")
     full_schedule: str = setting("cron expression of the full backup", values.cron, default="0 2 * * *")
-    timezone: str = setting("time zone of the schedule", values.timezone, default="UTC")
+    timezone: str = setting("time zone of the schedules", values.timezone, default="UTC")
+    capture: str = setting(
+        '"logical": changes are kept every hour, by logical decoding; "none": full backups only',
+        values.capture,
+        default="logical",
+    )
+    changes_schedule: str = setting("cron expression of the collection of changes", values.cron, default="0 * * * *")
+    begins: datetime | None = setting(
+        "when the collections begin, as 2026-01-31T14:05:00Z: runs missed since are made up for; pgkeep init writes it",
+        values.moment,
+        default=None,
+    )
+    full_identity: tuple[str, ...] = setting(
+        "tables without a primary key that pgkeep may give REPLICA IDENTITY FULL, as schema.table",
+        values.tables,
+        default=(),
+    )
+    measured_mb: int = setting(
+        "megabytes of changed tables that are compared again each hour", values.count, default=256
+    )
+    slot_limit_gb: int = setting(
+        "gigabytes of WAL that the source may keep for pgkeep; beyond it the slot is dropped, and a full backup made",
+        values.count,
+        default=16,
+    )
     ignored_tables: tuple[str, ...] = setting(
         "tables as schema.table whose rows are not kept", values.tables, default=()
     )

@@ -1,6 +1,7 @@
 """How single values of `pgkeep.toml` are read. Each raises ValueError with what to write instead."""
 
 import re
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -45,6 +46,20 @@ def count(value: object) -> int:
     """A whole number from 1 up."""
     if type(value) is not int or value < 1:
         raise ValueError("write a whole number from 1 up")
+    return value
+
+
+def capture(value: object) -> str:
+    """A way in which changes are kept."""
+    if value not in ("logical", "none"):
+        raise ValueError('write "logical" or "none"')
+    return str(value)
+
+
+def moment(value: object) -> datetime:
+    """A moment with its time zone."""
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise ValueError("write a moment with its time zone, without quotes: 2026-01-31T14:05:00Z")
     return value
 
 

@@ -4,6 +4,7 @@ They keep the ports' contracts (the contract suites run over them and over the r
 have a bad day: a peer that is down, a flipped byte, a source that dies half-way.
 """
 
+from pgkeep.testing.capture import MemoryCapture, MemoryWindow
 from pgkeep.testing.database import (
     SAMPLE_PROPERTIES,
     MemoryFresh,
@@ -19,6 +20,7 @@ __all__ = [
     "NODE",
     "RECIPIENTS",
     "SAMPLE_PROPERTIES",
+    "MemoryCapture",
     "MemoryFresh",
     "MemoryPeer",
     "MemorySealer",
@@ -26,5 +28,6 @@ __all__ = [
     "MemorySource",
     "MemoryTarget",
     "MemoryVault",
+    "MemoryWindow",
     "sample_inventory",
 ]

@@ -1,15 +1,17 @@
-"""Databases that are nothing but their inventories."""
+"""Databases that are nothing but a number of rows: what is backed up, and what it comes back into."""
 
 import json
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from pgkeep.errors import ConfigError, Unavailable
 from pgkeep.inventory import Inventory, LargeObjects, Properties, SequenceState, Table
-from pgkeep.model import Cut, Entry, Instant
+from pgkeep.model import Cut, Entry, Instant, instant
 from pgkeep.ports import Fresh, Snapshot
+from pgkeep.visibility import visible
 
 SAMPLE_PROPERTIES = Properties(
     owner="keeper",
@@ -40,14 +42,35 @@ def sample_inventory(dbname: str = "shop", *, rows: int = 3) -> Inventory:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A committed transaction: it added that many rows."""
+
+    xid: int
+    rows: int
+    time: Instant
+
+
 @dataclass
 class MemorySource:
     """A database that is nothing but its inventory. `dies_after`: bytes of dump after which pg_dump is killed."""
 
     holding: Inventory = field(default_factory=sample_inventory)
     dies_after: int | None = None
+    history: list[Done] = field(default_factory=list)
     released: list[int] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def commit(self, rows: int) -> int:
+        """Adds rows, and returns the transaction's id. Every transaction takes a second."""
+        before = self.holding
+        xid = visible(before.cut.snapshot).xmax
+        second = datetime.fromisoformat(before.cut.time) + timedelta(seconds=1)
+        after = sample_inventory(rows=before.totals.rows + rows)
+        cut = Cut(snapshot=f"{xid + 1}:{xid + 1}:", lsn=f"0/{xid:X}", time=instant(second))
+        self.holding = replace(after, dbname=before.dbname, cut=cut)
+        self.history.append(Done(xid=xid, rows=rows, time=instant(second)))
+        return xid
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -101,6 +124,7 @@ class MemoryTarget:
     database: Inventory | None = None
     loses_rows: int = 0
     leftovers: int = 0
+    settled: int = 0
     label: str = "memory/shop"
 
     def require_free(self, *, replace: bool) -> None:
@@ -121,18 +145,31 @@ class MemoryTarget:
 
 @dataclass
 class MemoryFresh:
-    """A database beside the target."""
+    """A database beside the target. In the changes of a MemoryCapture, a number is that many rows more."""
 
     target: MemoryTarget
     source: Inventory
     rows: int = 0
+    last_value: int = 0
 
     def load(self, dump: Iterable[bytes]) -> None:
         self.rows = json.loads(b"".join(dump))["rows"] - self.target.loses_rows
+        self.last_value = self.source.sequences[0].last_value
+
+    def apply(self, changes: Iterable[bytes]) -> None:
+        for line in b"".join(changes).decode().splitlines():
+            if line.isdigit():
+                self.rows += int(line)
+            elif line.startswith("setval "):
+                self.last_value = int(line.split()[1])
+
+    def settle(self) -> None:
+        self.target.settled += 1
 
     def inventory(self, like: Inventory) -> Inventory:
-        table = replace(like.tables[0], rows=self.rows, fingerprint=str(self.rows * 7919))
-        return replace(like, tables=(table,))
+        table = Table(schema="public", name="document", rows=self.rows, fingerprint=str(self.rows * 7919))
+        sequence = SequenceState(schema="public", name="document_id_seq", last_value=self.last_value, is_called=True)
+        return replace(like, tables=(table,), sequences=(sequence,))
 
     def take_place(self, *, replace: bool) -> str | None:
         self.target.require_free(replace=replace)

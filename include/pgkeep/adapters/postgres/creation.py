@@ -27,8 +27,8 @@ SETTINGS = {
     "standard_conforming_strings": "on",
     "statement_timeout": "0",
     "lock_timeout": "30s",
-    "idle_session_timeout": "0",
 }
+SINCE_14 = {"idle_session_timeout": "0"}
 NATURE = (
     psycopg.errors.WrongObjectType,
     psycopg.errors.FeatureNotSupported,
@@ -168,7 +168,8 @@ def _undo(server: Server, statement: str, *, beside: str) -> bool:
 
 def _prepared(connection: Session) -> Session:
     """Patient with our own long silence while a dump is loaded, but not with others' locks."""
-    connection.execute("; ".join(f"SET {name} = '{value}'" for name, value in SETTINGS.items()))
+    settings = {**SETTINGS, **(SINCE_14 if connection.info.server_version >= 140_000 else {})}
+    connection.execute("; ".join(f"SET {name} = '{value}'" for name, value in settings.items()))
     return connection
 
 
@@ -176,10 +177,11 @@ def _create_statement(admin: Session, name: str, properties: Properties) -> str:
     options = {
         "TEMPLATE": "template0",
         "ENCODING": properties.encoding,
-        "LOCALE_PROVIDER": properties.provider,
         "LC_COLLATE": properties.collate,
         "LC_CTYPE": properties.ctype,
     }
+    if admin.info.server_version >= 150_000:  # before that, there is libc only
+        options["LOCALE_PROVIDER"] = properties.provider
     if properties.locale is not None:
         options["BUILTIN_LOCALE" if properties.provider == "builtin" else "ICU_LOCALE"] = properties.locale
     text = " ".join(f"{key} = {sql.Literal(value).as_string(admin)}" for key, value in options.items())

@@ -17,7 +17,8 @@ Session = psycopg.Connection[tuple[object, ...]]
 
 DATA_CORRUPTED, INDEX_CORRUPTED = "XX001", "XX002"
 UNKNOWN_DATABASE = "3D000"
-REFUSED_ROLE = frozenset({"28000", "28P01", "42501"})
+NO_PASSWORD, NO_CONNECTIONS = "28P01", "55000"
+REFUSED_ROLE = frozenset({"28000", NO_PASSWORD, "42501"})
 REFUSAL = re.compile(rb'^B\t\d+\tErrorResponse\t.*? C "([0-9A-Z]{5})"', re.MULTILINE)
 
 
@@ -58,6 +59,11 @@ def quoted(*names: str) -> str:
     return sql.Identifier(*names).as_string(None)
 
 
+def literal(text: str) -> str:
+    """A text for SQL, in single quotes."""
+    return sql.Literal(text).as_string(None)
+
+
 def _refused(server: Server, dbname: str, said: str) -> PgkeepError:
     state = _refusal(server, dbname)
     if state == UNKNOWN_DATABASE:
@@ -69,6 +75,10 @@ def _refused(server: Server, dbname: str, said: str) -> PgkeepError:
         return ConfigError(
             f"{server.label} does not let role {server.user!r} into {dbname!r}: {said}",
             next_step="correct role or password in the connection, or grant it CONNECT on the database",
+        )
+    if state == NO_CONNECTIONS:
+        return ConfigError(
+            f"nobody may connect to {dbname!r} at {server.label}: {said}", next_step="choose another database"
         )
     return Unavailable(f"{server.label} does not answer: {said}", next_step="start it, or correct host and port")
 
@@ -100,6 +110,8 @@ def _traced(text: bytes, *, reading: int, writing: int) -> str | None:
         connection.set_trace_flags(pq.Trace.SUPPRESS_TIMESTAMPS)
         _finish(connection)
         connection.untrace()
+        if connection.needs_password:  # then libpq itself gives up, and the server says nothing
+            return NO_PASSWORD
         said = REFUSAL.findall(os.read(reading, 1 << 16))
     except (psycopg.OperationalError, BlockingIOError):
         return None

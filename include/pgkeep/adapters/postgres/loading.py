@@ -62,6 +62,16 @@ def _closed_at_the_end(dump: Iterable[bytes]) -> Iterator[None]:
             close()
 
 
+def apply(changes: Iterable[bytes], *, server: Server, dbname: str, bin_dir: Path | None = None) -> None:
+    """Runs the SQL of a window by psql; any error of it ends it. What `changes` raises comes out unchanged.
+
+    Raises ToolFailedError; ConfigError: no psql on this machine.
+    """
+    with _closed_at_the_end(changes):
+        tools = find_tools(server_major(server, dbname), directory=bin_dir)
+        write(_command(tools, "psql", PSQL, server, dbname), changes)
+
+
 def server_major(server: Server, dbname: str) -> int:
     """The server's major version. Raises Unavailable, ConfigError."""
     connection = connect(server, dbname)

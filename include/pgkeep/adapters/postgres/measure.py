@@ -37,13 +37,14 @@ FINGERPRINT = """
     FROM ONLY {table} AS pgkeep_row
 """
 # Pages as they come back from a dump: holes have become zeros there, so zeros at a page's end say nothing, and a page
-# of zeros is as good as none; the size of each object says the rest. A page has a quarter of a block.
+# of zeros is as good as none; the size of each object says the rest. A page has a quarter of a block. Zeros are taken
+# off both ends, as 13 knows nothing else, of a page with another byte before it.
 LARGE_OBJECTS = """
     WITH sizes AS (
         SELECT loid, max(pageno::int8 * (current_setting('block_size')::int8 / 4) + length(data)) AS size
         FROM pg_largeobject GROUP BY loid),
     written AS NOT MATERIALIZED (
-        SELECT loid, pageno, rtrim(data, '\\x00'::bytea) AS data FROM pg_largeobject)
+        SELECT loid, pageno, substr(btrim('\\x01'::bytea || data, '\\x00'::bytea), 2) AS data FROM pg_largeobject)
     SELECT ((SELECT coalesce(sum(hashtextextended(loid || ':' || pageno || ':' || encode(data, 'hex'), 0)::numeric), 0)
              FROM written WHERE length(data) > 0)
           + (SELECT coalesce(sum(hashtextextended(m.oid || '=' || coalesce(size, 0), 0)::numeric), 0)
@@ -81,6 +82,11 @@ def measure_tables(moment: Moment, *, without: Collection[int], workers: int) ->
     with translated(moment.server):
         rows = moment.connection.execute(TABLES, [list(without)])
         names = [(str(schema), str(name)) for schema, name in rows]
+    return measure_named(moment, names, workers=workers)
+
+
+def measure_named(moment: Moment, names: list[tuple[str, str]], *, workers: int = 2) -> tuple[Table, ...]:
+    """As `measure_tables`, for the tables of these names (schema, name)."""
     measured = _measure_all(names, moment, workers=min(workers, len(names))) if names else []
     return tuple(sorted(measured, key=lambda table: (table.schema, table.name)))
 

@@ -11,7 +11,7 @@ from pgkeep.model import Cut, instant
 from .gate import Session, connect, translated
 from .relations import IgnoredTables, resolve_ignored
 from .server import Server
-from .session import begin
+from .session import begin, begin_at
 
 # The snapshot is that of the transaction's first query. The position is read after it: every transaction that the
 # snapshot sees was written before that position.
@@ -33,13 +33,19 @@ class Moment:
 
 
 @contextmanager
-def open_moment(server: Server, dbname: str) -> Iterator[Moment]:
-    """Opens a moment; what is raised in the block goes through as it is. Raises ConfigError, Unavailable."""
+def open_moment(server: Server, dbname: str, *, exported: str | None = None) -> Iterator[Moment]:
+    """Opens a moment: now, or that of a snapshot which somebody exports at this time.
+
+    What is raised in the block goes through as it is. Raises ConfigError, Unavailable.
+    """
     with contextlib.closing(connect(server, dbname)) as connection:
         with translated(server):
-            begin(connection)
-            cut, exported = _cut(connection)
-        yield Moment(connection=connection, server=server, dbname=dbname, exported=exported, cut=cut)
+            if exported is None:
+                begin(connection)
+            else:
+                begin_at(connection, exported=exported)
+            cut, name = _cut(connection)
+        yield Moment(connection=connection, server=server, dbname=dbname, exported=name, cut=cut)
 
 
 def find_ignored(moment: Moment, names: Sequence[str]) -> IgnoredTables:

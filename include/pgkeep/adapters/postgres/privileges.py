@@ -8,18 +8,18 @@ from .relations import READ_BY_PG_DUMP, RELATIONS
 
 SHOWN = 5
 
-UNREADABLE = f"""
-    SELECT format('%I.%I', n.nspname, c.relname) FROM {RELATIONS}
+_OF_UNREADABLE = f"""FROM {RELATIONS}
     WHERE c.relkind IN ('r', 'p', 'S') AND {READ_BY_PG_DUMP}
       AND NOT (has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'))
-    ORDER BY 1
-"""  # noqa: S608 - no value of anybody's is in it
+"""
+UNREADABLE = f"SELECT format('%I.%I', n.nspname, c.relname) {_OF_UNREADABLE} ORDER BY 1"
+SCHEMAS_OF_UNREADABLE = f"SELECT DISTINCT quote_ident(n.nspname) {_OF_UNREADABLE} ORDER BY 1"
 
 HIDDEN_BY_POLICY = f"""
     SELECT format('%I.%I', n.nspname, c.relname) FROM {RELATIONS}
     WHERE c.relkind IN ('r', 'p') AND {READ_BY_PG_DUMP} AND row_security_active(c.oid)
     ORDER BY 1
-"""  # noqa: S608
+"""  # noqa: S608 - no value of anybody's is in it
 
 UNREADABLE_LARGE_OBJECTS = """
     SELECT m.oid::text FROM pg_largeobject_metadata m
@@ -52,12 +52,21 @@ def missing_privileges(connection: Session) -> tuple[Missing, ...]:
 
 def _missing(connection: Session, *, role: str) -> Iterator[Missing]:
     if tables := _names(connection, UNREADABLE):
-        yield _lacking("it may not read tables or sequences", tables, f"GRANT pg_read_all_data TO {role};")
+        yield _lacking("it may not read tables or sequences", tables, _right_to_read(connection, role))
     if hidden := _names(connection, HIDDEN_BY_POLICY):
         yield _lacking("row security hides rows from it", hidden, f"ALTER ROLE {role} BYPASSRLS;")
     if objects := _names(connection, UNREADABLE_LARGE_OBJECTS):
         grant = f"GRANT SELECT ON LARGE OBJECT {', '.join(objects[:SHOWN])}{' ...' * (len(objects) > SHOWN)} TO {role};"
         yield _lacking("it may not read large objects", objects, f"{grant} (or connect as a superuser)")
+
+
+def _right_to_read(connection: Session, role: str) -> str:
+    """What lets the role read all tables; before 14, those that are there: later ones need the same again."""
+    if connection.info.server_version >= 140_000:
+        return f"GRANT pg_read_all_data TO {role};"
+    schemas = ", ".join(_names(connection, SCHEMAS_OF_UNREADABLE))
+    kinds = (f"SELECT ON ALL {kind} IN SCHEMA" for kind in ("TABLES", "SEQUENCES"))
+    return " ".join(f"GRANT {right} {schemas} TO {role};" for right in ("USAGE ON SCHEMA", *kinds))
 
 
 def _names(connection: Session, query: str) -> list[str]:

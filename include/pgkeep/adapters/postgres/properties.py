@@ -16,7 +16,7 @@ FIRST_OF_USERS = 16384
 """Objects made after initdb have this oid or a higher one."""
 
 DATABASE = """
-    SELECT pg_get_userbyid(d.datdba), pg_encoding_to_char(d.encoding), d.datlocprovider, d.datcollate, d.datctype,
+    SELECT pg_get_userbyid(d.datdba), pg_encoding_to_char(d.encoding), {provider}, d.datcollate, d.datctype,
            {locale}, shobj_description(d.oid, 'pg_database'), d.datacl IS NULL, {rules}
     FROM pg_database d WHERE d.datname = current_database()
 """
@@ -71,10 +71,7 @@ ACLS = {
 
 def read_properties(connection: Session) -> Properties:
     """The properties of the connection's database. Raises psycopg.Error."""
-    version = connection.info.server_version
-    locale = "d.datlocale" if version >= 170_000 else "d.daticulocale"
-    rules = "d.daticurules" if version >= 160_000 else "NULL"
-    row = connection.execute(DATABASE.format(locale=locale, rules=rules)).fetchone()
+    row = connection.execute(DATABASE.format(**_columns(connection.info.server_version))).fetchone()
     assert row is not None
     owner, encoding, provider, collate, ctype, locale_name, comment, default_grants, icu_rules = row
     if icu_rules:
@@ -100,6 +97,17 @@ def read_roles(connection: Session) -> tuple[str, ...]:
     if bootstrap is not None:
         names.add(str(bootstrap[0]))
     return tuple(sorted(name for name in names if not name.startswith("pg_")))
+
+
+def _columns(version: int) -> dict[str, str]:
+    """What a server of that version has of a database's locale; before 15, every database had libc's."""
+    if version < 150_000:
+        return {"provider": "'c'", "locale": "NULL", "rules": "NULL"}
+    return {
+        "provider": "d.datlocprovider",
+        "locale": "d.datlocale" if version >= 170_000 else "d.daticulocale",
+        "rules": "d.daticurules" if version >= 160_000 else "NULL",
+    }
 
 
 def _grants(connection: Session) -> Iterator[Grant]:

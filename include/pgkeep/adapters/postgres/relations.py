@@ -14,8 +14,10 @@ _ORDINARY = "c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'i
 _MEMBER = """EXISTS (SELECT FROM pg_depend d
                      WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')"""
 
-OF_USERS = f"({_ORDINARY} AND NOT {_MEMBER})"
-"""Not temporary, not the system's, not an extension's."""
+OURS = "_pgkeep"
+"""The schema of what pgkeep itself installs in a source."""
+OF_USERS = f"({_ORDINARY} AND n.nspname <> '{OURS}' AND NOT {_MEMBER})"
+"""Not temporary, not the system's, not an extension's, not ours."""
 READ_BY_PG_DUMP = f"({_ORDINARY} AND (NOT {_MEMBER} OR c.oid IN (SELECT unnest(e.extconfig) FROM pg_extension e)))"  # noqa: S608
 """As `OF_USERS`, and the tables that an extension declares to hold a user's data."""
 

@@ -56,6 +56,7 @@ class ToolFailedError(Exception):
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         super().__init__(f"{program} {how}" + (f": {last_words}" if last_words else ""))
         self.killed = code < 0
+        self.code = code
 
 
 def read(command: Command) -> Generator[bytes]:

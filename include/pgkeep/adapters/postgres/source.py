@@ -24,14 +24,15 @@ from .programs import Tools, find_tools
 from .relations import IgnoredTables, require_restorable
 from .running import Command, ToolFailedError, read
 from .server import Server
+from .slot import advance
 
 log = logging.getLogger(__name__)
 
-OLDEST = 15
+OLDEST = 13
 
 
 class PostgresSource:
-    """A database of a PostgreSQL server >= 15. Keeps nothing for itself in it.
+    """A database of a PostgreSQL server >= 13. Keeps nothing for itself in it.
 
     `ignored_tables`: `schema.table` as SQL writes them; their definitions are dumped, their rows are not.
     `bin_dir`: where pg_dump is, else it is looked for. `workers`: connections that measure at the same time.
@@ -66,17 +67,21 @@ class PostgresSource:
     def snapshot(self) -> Iterator["PostgresSnapshot"]:
         """Opens a moment. Raises Unavailable; ConfigError: unknown database, a privilege or a program is missing."""
         with open_moment(self.server, self.dbname) as moment:
-            major = require_supported(moment.connection, self.server)
-            ignored = find_ignored(moment, self.ignored_tables)
-            for name in ignored.unknown:
-                log.warning("%s has no table %s to ignore", self.label, name)
-            with translated(self.server):
-                require_privileges(moment.connection, self.label)
-                require_restorable(moment.connection, ignored)
-            tools = find_tools(major, directory=self.bin_dir)
-            yield PostgresSnapshot(
-                moment=moment, ignored=ignored, tools=tools, workers=self._workers, lock_wait=self._lock_wait
-            )
+            yield self.snapshot_of(moment)
+
+    def snapshot_of(self, moment: Moment) -> "PostgresSnapshot":
+        """What can be had of a moment of this source. Raises ConfigError: a privilege or a program is missing."""
+        major = require_supported(moment.connection, self.server)
+        ignored = find_ignored(moment, self.ignored_tables)
+        for name in ignored.unknown:
+            log.warning("%s has no table %s to ignore", self.label, name)
+        with translated(self.server):
+            require_privileges(moment.connection, self.label)
+            require_restorable(moment.connection, ignored)
+        tools = find_tools(major, directory=self.bin_dir)
+        return PostgresSnapshot(
+            moment=moment, ignored=ignored, tools=tools, workers=self._workers, lock_wait=self._lock_wait
+        )
 
     @contextmanager
     def exclusively(self) -> Iterator[None]:
@@ -93,7 +98,11 @@ class PostgresSource:
                 connection.execute("COMMIT")
 
     def release(self, entry: Entry) -> None:
-        """Nothing to do: full dumps make the source keep nothing for us (no slot, no log position)."""
+        """Moves the replication slot on to what the entry's link still needs. Raises Unavailable."""
+        link = entry.backup.link
+        if link is not None:
+            with contextlib.closing(connect(self.server, self.dbname)) as connection:
+                advance(connection, self.server, link.position.slot, upto=link.position.retained)
 
     def _lock(self, connection: Session) -> None:
         settings = {

@@ -13,7 +13,9 @@ from pgkeep.errors import NotRestorable, PgkeepError, Unavailable
 from pgkeep.inventory import Inventory
 
 from . import creation, loading, occupancy, takeover
+from .applying import Silenced, refresh, silence, wake
 from .gate import Session, connect, quoted, translated
+from .installation import remove
 from .measure import take_inventory
 from .moment import find_ignored, open_moment
 from .running import ToolFailedError
@@ -23,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class PostgresTarget:
-    """A database name on a PostgreSQL server >= 15. `bin_dir`: where pg_restore is, else it is looked for."""
+    """A database name on a PostgreSQL server >= 13. `bin_dir`: where pg_restore is, else it is looked for."""
 
     def __init__(self, *, server: Server, dbname: str, bin_dir: Path | None = None, workers: int = 2) -> None:
         self.server = server
@@ -73,6 +75,10 @@ class PostgresTarget:
             measured = take_inventory(moment, ignored=find_ignored(moment, like.ignored), workers=self._workers)
         return replace(measured, dbname=self.dbname)
 
+    def apply_to(self, name: str, changes: Iterable[bytes]) -> None:
+        """Runs SQL in the database `name` of this server. Raises ToolFailedError, ConfigError."""
+        loading.apply(changes, server=self.server, dbname=name, bin_dir=self._bin_dir)
+
     def load_into(self, name: str, dump: Iterable[bytes]) -> None:
         """Restores a dump into the database `name` of this server. Raises ToolFailedError, ConfigError."""
         loading.load(dump, server=self.server, dbname=name, bin_dir=self._bin_dir)
@@ -87,6 +93,8 @@ class PostgresFresh:
     source: Inventory
     admin: Session = field(repr=False)
     placed: bool = field(default=False, init=False)
+    _applied: bool = field(default=False, init=False)
+    _silenced: list[Silenced] = field(default_factory=list, init=False, repr=False)
 
     def load(self, dump: Iterable[bytes]) -> None:
         """Restores a `pg_dump -Fc` stream; then the sequences stand where the source's inventory says.
@@ -97,7 +105,30 @@ class PostgresFresh:
             self.target.load_into(self.name, dump)
         except ToolFailedError as failure:
             raise self._reason(failure) from failure
+        self._remove_ours()
         self._set_sequences()
+
+    def apply(self, changes: Iterable[bytes]) -> None:
+        """Applies the SQL of a window, without any trigger. What `changes` raises comes out unchanged.
+
+        Raises NotRestorable, Unavailable; ConfigError: the role may not apply changes here.
+        """
+        server = self.target.server
+        with contextlib.closing(connect(server, self.name)) as connection, translated(server):
+            self._silenced += silence(connection)
+        self._applied = True
+        try:
+            self.target.apply_to(self.name, changes)
+        except ToolFailedError as failure:
+            raise self._reason(failure) from failure
+
+    def settle(self) -> None:
+        """Triggers fire as they did, and materialised views show what is in the tables. Raises as `apply`."""
+        server = self.target.server
+        if self._applied:
+            with contextlib.closing(connect(server, self.name)) as connection, translated(server):
+                wake(connection, self._silenced)
+                refresh(connection)
 
     def inventory(self, like: Inventory) -> Inventory:
         """What it holds now, measured as `like` was. Raises Unavailable, ConfigError, Corrupted."""
@@ -126,6 +157,12 @@ class PostgresFresh:
             log.warning("%s stays at %s: whether it is empty is not known (%s)", old, server.label, error)
             return False
         return empty and creation.drop(server, old, beside=self.target.dbname)
+
+    def _remove_ours(self) -> None:
+        """What pgkeep has installed in the source came back, too: a publication that would refuse some changes."""
+        server = self.target.server
+        with contextlib.closing(connect(server, self.name)) as connection, translated(server):
+            remove(connection)
 
     def _set_sequences(self) -> None:
         """pg_dump reads sequences a moment before they are measured, and sequences know no snapshots: on a busy source

@@ -1,0 +1,81 @@
+"""### The changes, every hour
+
+    collect_changes >> check_encryption >> replicate >> record >> release
+
+| task | when it is green |
+|---|---|
+| `collect_changes` | what was committed since the last entry is encrypted, signed, and in this node's own IPFS peer |
+| `check_encryption` | it was read back: the same bytes, readable by exactly the configured keys |
+| `replicate` | enough distinct peers have it (waits without a worker slot) |
+| `record` | the journal names it, and the journal is replicated too: now it is a backup |
+| `release` | the peers show that entry; the source may forget what it covers |
+
+A run brings the journal up to now, at least to the end of its interval.
+
+| what you see | what it means, and what to do |
+|---|---|
+| all green | The changes are a backup now. A quiet hour is an entry without an object. |
+| green, tasks *skipped* | An earlier run went beyond this interval: the log of `collect_changes` names its entry. |
+| *a full backup is made* in that log | The changes could not be carried exactly. The reason: `pgkeep list NAME` |
+| *up for retry* | Something did not answer, or two runs met. Nothing to do, unless it stays so. |
+| `replicate` *deferred* | A peer is away: bring it back. No worker is held meanwhile. |
+| red | It will not mend itself. Do what the log's last error says after *Next*, then clear the task. |
+
+**Missed hours** need nothing: the source keeps the changes, and the next run collects them all. Where each hour is to
+have its run: *Trigger*, *Backfill*, *Missing Runs*. Scheduled runs, backfills, retries and runs by hand are safe in any
+order, and at once.
+
+**While this DAG is paused** the source keeps its WAL, and nobody looks at `slot_limit_gb`: set `max_slot_wal_keep_size`
+there, and do not leave it paused.
+
+Back again: `pgkeep restore NAME --into URL`, `[--at TIME]`.
+"""
+
+import os
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG, CronDataIntervalTimetable
+
+from pgkeep.airflow.alerts import run_failed
+from pgkeep.airflow.assets import either
+from pgkeep.airflow.operators import (
+    CheckEncryptionOperator,
+    CollectChangesOperator,
+    RecordOperator,
+    ReleaseOperator,
+    ReplicateOperator,
+)
+from pgkeep.airflow.windows import first_window
+from pgkeep.settings import VARIABLE, load
+
+# Without a valid file this raises: Airflow shows an import error. Silence would look like backups.
+for name, database in load(os.environ.get(VARIABLE)).databases.items():
+    if database.capture == "none":
+        continue
+    with DAG(
+        dag_id=f"pgkeep_{database.slug}_changes",
+        description=f"Changes of {name}, encrypted, replicated, recorded",
+        doc_md=__doc__,
+        schedule=CronDataIntervalTimetable(database.changes_schedule, timezone=database.timezone),
+        start_date=first_window(database) or datetime(2024, 1, 1, tzinfo=UTC),
+        catchup=database.begins is not None,
+        max_active_runs=1,
+        on_failure_callback=run_failed,
+        tags={"pgkeep", "backup", "changes"},
+        default_args={
+            "owner": "pgkeep",
+            "retries": 5,
+            "retry_delay": timedelta(minutes=1),
+            "retry_exponential_backoff": 2.0,
+            "max_retry_delay": timedelta(minutes=30),
+        },
+    ):
+        collect_changes = CollectChangesOperator(task_id="collect_changes", database=name)
+        check_encryption = CheckEncryptionOperator(
+            task_id="check_encryption", database=name, stored=collect_changes.output
+        )
+        replicate = ReplicateOperator(task_id="replicate", database=name, sealed=check_encryption.output)
+        record = RecordOperator(task_id="record", database=name, replicated=replicate.output)
+        release = ReleaseOperator(task_id="release", database=name, entry=record.output, outlets=[either(name)])
+
+        collect_changes >> check_encryption >> replicate >> record >> release

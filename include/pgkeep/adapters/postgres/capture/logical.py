@@ -1,0 +1,183 @@
+"""The changes of a database by logical decoding with PostgreSQL's own plugin, pgoutput."""
+
+import contextlib
+import logging
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from pgkeep.adapters.postgres import slot as slots
+from pgkeep.adapters.postgres.gate import Session, connect, translated
+from pgkeep.adapters.postgres.installation import Installed, install, look, remove, script, synchronise
+from pgkeep.adapters.postgres.moment import Moment, open_moment
+from pgkeep.adapters.postgres.slot import History, lsn
+from pgkeep.adapters.postgres.source import PostgresSource
+from pgkeep.model import Backup, Link, Position
+
+from .report import CaptureReport, report
+from .window import LogicalWindow
+
+log = logging.getLogger(__name__)
+
+HISTORY = """
+    SELECT (SELECT system_identifier::text FROM pg_control_system()),
+           ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int8,
+           (SELECT oid::int8 FROM pg_database WHERE datname = current_database()),
+           coalesce((SELECT oid::int8 FROM pg_publication WHERE pubname = 'pgkeep'), 0),
+           pg_current_wal_insert_lsn()::text
+"""
+
+
+class LogicalCapture:
+    """`slot`: the name of the one replication slot that keeps this database's changes.
+
+    `measured`: bytes of changed tables that are measured again at each cut. `kept`: bytes of WAL that the source may
+    keep for us at most; beyond that its disk matters more, and the slot is let go. `full_identity`: tables that may
+    be given REPLICA IDENTITY FULL.
+    """
+
+    def __init__(
+        self, *, source: PostgresSource, slot: str, measured: int, kept: int, full_identity: Sequence[str] = ()
+    ) -> None:
+        self._source = source
+        self._slot = slot
+        self._measured = measured
+        self._kept = kept
+        self._full_identity = tuple(full_identity)
+
+    def spare_disk(self) -> None:
+        """Lets the slot go if it keeps more WAL than it may: the source must not stop for us. Raises Unavailable."""
+        with self._connected() as connection:
+            state = slots.look_at(connection, self._slot)
+            if state is not None and state.kept > self._kept:
+                slots.drop(connection, self._source.server, self._slot)
+                log.error(
+                    "%s kept %d bytes of WAL for changes that were not collected, more than slot_limit_gb allows: "
+                    "the slot was dropped. The next run makes a full backup; until then no changes are kept",
+                    self._source.label,
+                    state.kept,
+                )
+
+    def script(self) -> str:
+        """What `install` does, as SQL for somebody to read and to run. Raises Unavailable, ConfigError."""
+        with self._connected() as connection:
+            return script(server_version=connection.info.server_version, event_triggers=True)
+
+    def report(self) -> CaptureReport:
+        """How the changes are kept at this moment. Raises Unavailable, ConfigError."""
+        with self._connected() as connection, translated(self._source.server):
+            return report(connection, self._slot)
+
+    def install(self) -> Installed:
+        """Prepares the database: publication, event triggers. Safe to repeat. Raises ConfigError, Unavailable."""
+        with self._connected() as connection, translated(self._source.server):
+            return install(connection, identity_full=self._full_identity)
+
+    def uninstall(self) -> None:
+        """Takes all of it away, and the slot. Safe to repeat. Raises ConfigError, Unavailable."""
+        with self._connected() as connection, translated(self._source.server):
+            slots.drop(connection, self._source.server, self._slot)
+            remove(connection)
+
+    def broken(self, last: Backup) -> str | None:
+        """Why the changes since that link cannot be had any more, or None. Raises Unavailable, ConfigError."""
+        assert last.link is not None
+        with self._connected() as connection, translated(self._source.server):
+            return _other_history(connection, last, last.link) or self._slot_lost(connection, last.link)
+
+    @contextmanager
+    def begin(self, last: Backup | None) -> Iterator[LogicalWindow]:
+        """A cut from which on the slot keeps every change. Raises Unavailable, ConfigError."""
+        server, dbname = self._source.server, self._source.dbname
+        with self._connected() as connection:
+            self._prepare(connection)
+            slots.drop(connection, server, self._slot)
+        with contextlib.ExitStack() as stack:
+            snapshot = stack.enter_context(slots.create(server, dbname, self._slot))
+            moment = stack.enter_context(open_moment(server, dbname, exported=snapshot))
+            yield self._window(moment, last=last, then=None)
+
+    @contextmanager
+    def window(self, last: Backup) -> Iterator[LogicalWindow]:
+        """A cut now, and the changes since that link. Raises Unavailable, ConfigError."""
+        with self._connected() as connection, translated(self._source.server):
+            synchronise(connection)
+        with open_moment(self._source.server, self._source.dbname) as moment:
+            assert last.link is not None
+            yield self._window(moment, last=last, then=last.link.position)
+
+    def _window(self, moment: Moment, *, last: Backup | None, then: Position | None) -> LogicalWindow:
+        token = secrets.token_hex(16)
+        with self._connected() as connection, translated(self._source.server):
+            history = read_history(connection)
+            leave_token(connection, token)
+        return LogicalWindow(
+            snapshot=self._source.snapshot_of(moment),
+            slot=self._slot,
+            history=history,
+            token=token,
+            since=last.cut if last else None,
+            then=then,
+            measured=self._measured,
+        )
+
+    @contextmanager
+    def _connected(self) -> Iterator[Session]:
+        with contextlib.closing(connect(self._source.server, self._source.dbname)) as connection:
+            yield connection
+
+    def _slot_lost(self, connection: Session, link: Link) -> str | None:
+        why = slots.lost(connection, self._slot)
+        state = slots.look_at(connection, self._slot)
+        if why or state is None:
+            return why
+        if (state.plugin, state.database) != (slots.PLUGIN, link.position.database):
+            return f"the replication slot {self._slot} is another one now"
+        if lsn(state.confirmed) > lsn(link.position.retained):
+            return f"somebody else has read the replication slot {self._slot} on"
+        return None
+
+    def _prepare(self, connection: Session) -> None:
+        """A database that came back from a backup, say, has nothing of ours in it."""
+        with translated(self._source.server):
+            if not look(connection).publication:
+                install(connection, identity_full=self._full_identity)
+
+
+def read_history(connection: Session) -> History:
+    """Whose past this is, and how far it is. Raises psycopg.Error."""
+    row = connection.execute(HISTORY).fetchone()
+    assert row is not None
+    system, timeline, database, publication, position = row
+    return History(
+        system=str(system),
+        timeline=int(str(timeline)),
+        database=int(str(database)),
+        publication=int(str(publication)),
+        position=str(position),
+    )
+
+
+def leave_token(connection: Session, token: str) -> None:
+    """Writes the token into the WAL, and all before it onto the disk: the next window must find it there."""
+    connection.execute("SET synchronous_commit = 'local'")  # our commit waits for no standby
+    if connection.info.server_version >= slots.MESSAGES_SINCE:
+        connection.execute("SELECT pg_catalog.pg_logical_emit_message(true, 'pgkeep:cut', %s)", [token])
+    else:
+        connection.execute("DELETE FROM _pgkeep.log")
+        connection.execute("INSERT INTO _pgkeep.log (prefix, content) VALUES ('pgkeep:cut', %s)", [token])
+
+
+def _other_history(connection: Session, last: Backup, link: Link) -> str | None:
+    now, then = read_history(connection), link.position
+    if now.system != then.system:
+        return f"this is another server (system identifier {now.system}, it was {then.system})"
+    if now.timeline != then.timeline:
+        return f"a standby was promoted, or the server was restored: timeline {now.timeline}, it was {then.timeline}"
+    if now.database != then.database:
+        return "another database has this name now"
+    if now.publication != then.publication:
+        return "the publication pgkeep was dropped"
+    if lsn(now.position) < lsn(last.cut.lsn):
+        return f"the source went back in time: it is at {now.position}, the journal was at {last.cut.lsn}"
+    return None

@@ -1,0 +1,47 @@
+"""What there is to know about how a database's changes are kept. Reads only, and changes nothing."""
+
+from dataclasses import dataclass
+
+from pgkeep.adapters.postgres.gate import Session
+from pgkeep.adapters.postgres.installation import Installed, look
+from pgkeep.adapters.postgres.slot import LOST_SINCE, SlotState, look_at
+
+SERVER = """
+    SELECT current_setting('wal_level'), r.rolreplication OR r.rolsuper, r.rolsuper,
+           current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots),
+           {limit}
+    FROM pg_roles r WHERE r.rolname = current_user
+"""
+LIMIT = "(SELECT nullif(setting::int8, -1) * 1024 * 1024 FROM pg_settings WHERE name = 'max_slot_wal_keep_size')"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureReport:
+    """One look. `free_slots`: that the server could still make. `server_limit`: bytes of WAL that it keeps for a slot
+    at most; None: any number, or it is too old to have a limit. `slot`: None before the first backup.
+    """
+
+    wal_level: str
+    may_replicate: bool
+    superuser: bool
+    free_slots: int
+    server_limit: int | None
+    installed: Installed
+    slot: SlotState | None
+
+
+def report(connection: Session, slot: str) -> CaptureReport:
+    """Looks at the server and the database of the connection. Raises psycopg.Error."""
+    limit = LIMIT if connection.info.server_version >= LOST_SINCE else "NULL::int8"
+    row = connection.execute(SERVER.format(limit=limit)).fetchone()
+    assert row is not None
+    wal_level, may_replicate, superuser, free_slots, server_limit = row
+    return CaptureReport(
+        wal_level=str(wal_level),
+        may_replicate=bool(may_replicate),
+        superuser=bool(superuser),
+        free_slots=int(str(free_slots)),
+        server_limit=None if server_limit is None else int(str(server_limit)),
+        installed=look(connection),
+        slot=look_at(connection, slot),
+    )

@@ -1,0 +1,69 @@
+"""Where a source stands at a cut, and whether what was read of its changes explains how it came there."""
+
+from collections.abc import Iterable
+
+from pgkeep.adapters.postgres.gate import translated
+from pgkeep.adapters.postgres.moment import Moment
+from pgkeep.adapters.postgres.slot import History
+from pgkeep.adapters.postgres.source import PostgresSnapshot
+from pgkeep.inventory import SequenceState, TableName
+from pgkeep.model import Position
+
+from . import witnesses
+from .agreement import identities
+
+
+def position(
+    snapshot: PostgresSnapshot,
+    *,
+    slot: str,
+    history: History,
+    token: str,
+    then: Position | None,
+    sequences: Iterable[SequenceState],
+    unlisted: Iterable[TableName],
+) -> Position:
+    """All witnesses at the snapshot's cut, and all WAL since then retained. `then`: the position at the cut before.
+
+    Raises Unavailable, ToolFailedError.
+    """
+    moment = snapshot.moment
+    catalogs = witnesses.catalogs(moment)
+    unchanged = then is not None and then.catalogs == catalogs
+    return Position(
+        slot=slot,
+        system=history.system,
+        timeline=history.timeline,
+        database=history.database,
+        publication=history.publication,
+        retained=then.retained if then else snapshot.cut.lsn,
+        token=token,
+        catalogs=catalogs,
+        schema=then.schema if then is not None and unchanged else witnesses.schema(moment, snapshot.tools),
+        globals=witnesses.globals_of(snapshot.globals()),
+        large_objects=witnesses.large_objects(moment),
+        sequences=witnesses.sequences(sequences),
+        identities=_identities(moment),
+        tables={name_of(table): witnesses.table(moment, table.schema, table.name) for table in unlisted},
+    )
+
+
+def _identities(moment: Moment) -> dict[str, tuple[str, ...]]:
+    with translated(moment.server):
+        return {str(oid): names for oid, names in identities(moment.connection).items()}
+
+
+def name_of(table: TableName) -> str:
+    """A table's name as people write it, and as a key."""
+    return f"{table.schema}.{table.name}"
+
+
+def unexplained(now: Position, then: Position, *, ddl: int, event_triggers: bool) -> str | None:
+    """What changed without anything in the slot that says how; `ddl`: statements that it did show."""
+    if now.large_objects != then.large_objects:
+        return "large objects were changed, which logical decoding does not show"
+    if now.schema == then.schema or ddl:
+        return None
+    if not event_triggers:
+        return "the schema was changed, and without event triggers pgkeep does not see how"
+    return "the schema was changed in a session without event triggers"

@@ -1,0 +1,251 @@
+"""One window: what was committed after the cut before, and is seen by the snapshot of this one."""
+
+import secrets
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from pgkeep.adapters.postgres.changes.ddl import DdlReplay
+from pgkeep.adapters.postgres.changes.encoding import codec_of
+from pgkeep.adapters.postgres.changes.translation import Translation
+from pgkeep.adapters.postgres.gate import translated
+from pgkeep.adapters.postgres.installation import Installed, look
+from pgkeep.adapters.postgres.measure import measure_sequences
+from pgkeep.adapters.postgres.properties import read_roles
+from pgkeep.adapters.postgres.running import ToolFailedError
+from pgkeep.adapters.postgres.slot import History, in_use, lost, lsn, lsn_text, peek
+from pgkeep.adapters.postgres.source import PostgresSnapshot
+from pgkeep.errors import Unavailable
+from pgkeep.inventory import Inventory, SequenceState, TableName, Update
+from pgkeep.model import Cut, Link, Position
+from pgkeep.ports import Inexact
+from pgkeep.visibility import visible
+
+from .agreement import differing, identities
+from .reading import Reading
+from .remeasure import remeasure
+from .standing import name_of, position, unexplained
+from .trailer import trailer
+
+PSQL_SCRIPT_FAILED = 3
+DUMPING = "SELECT pg_try_advisory_xact_lock(hashtextextended('pgkeep full backup of ' || current_database(), 0))"
+
+
+@dataclass(kw_only=True)
+class LogicalWindow:
+    """The moment of `snapshot`, and what was committed since the cut `since`, where the source stood as `then` says.
+
+    Without `then`, changes are kept only from here on.
+    `token` was written into the WAL right after the moment. `measured`: bytes of tables to measure again, at most.
+    """
+
+    snapshot: PostgresSnapshot
+    slot: str
+    history: History
+    token: str
+    since: Cut | None
+    then: Position | None
+    measured: int
+    _reading: Reading | None = field(default=None, init=False, repr=False)
+    _translation: Translation | None = field(default=None, init=False, repr=False)
+
+    @property
+    def cut(self) -> Cut:
+        return self.snapshot.cut
+
+    @property
+    def server_version(self) -> int:
+        return self.snapshot.server_version
+
+    def dump(self) -> Iterator[bytes]:
+        return self.snapshot.dump()
+
+    def globals(self) -> Iterator[bytes]:
+        return self.snapshot.globals()
+
+    def inventory(self) -> Inventory:
+        return self.snapshot.inventory()
+
+    def changes(self) -> Generator[bytes]:
+        """The file of this window; nothing if there is nothing to say. See the port."""
+        nonce, encoding = secrets.token_hex(16), self._ask("SELECT current_setting('server_encoding')")
+        reading = self._reading = self._begin_reading(codec_of(encoding))
+        translation = self._translation = Translation(
+            nonce=nonce,
+            encoding=encoding,
+            judge=reading.judge,
+            listen=reading.listen,
+            server_version=self.server_version,
+            always=self._always_generated(),
+            ignored={(table.schema, table.name) for table in self.snapshot.ignored.tables},
+        )
+        head = list[bytes]()
+        for piece in translation.sql(self._peeked(encoding)):
+            head.append(piece)
+            if translation.transactions:
+                yield from head
+                head.clear()
+        reading.finish()
+        self._require_known(reading)
+        assert self.then
+        if translation.transactions or self._resynced or self._position.sequences != self.then.sequences:
+            yield from head
+            yield from trailer(
+                self.snapshot.moment,
+                nonce=nonce,
+                encoding=encoding,
+                sequences=self._sequences,
+                tables=self._resynced,
+            )
+
+    def update(self) -> Update:
+        """What the window did to the inventory. After DDL, anything may have changed."""
+        assert self._reading
+        assert self._translation
+        touched = {TableName(schema=schema, name=name) for schema, name in self._translation.touched}
+        tables, unmeasured = remeasure(
+            self.snapshot.moment,
+            changed=None if self._reading.ddl else touched | {*self._resynced},
+            without=self.snapshot.ignored.oids,
+            budget=self.measured,
+        )
+        with translated(self.snapshot.moment.server):
+            roles = read_roles(self.snapshot.moment.connection)
+        return Update(
+            cut=self.cut,
+            roles=tuple(sorted({*roles, *self._reading.replay.roles})),
+            tables=tables,
+            unmeasured=unmeasured,
+            all_unmeasured=bool(self._reading.ddl),
+            sequences=self._sequences,
+        )
+
+    def link(self, *, gap: str | None) -> Link:
+        """See the port. Raises Inexact, Unavailable, ConfigError."""
+        done = self._translation if gap is None else None
+        if done:
+            self._require_explained()
+        return Link(
+            since=self.since,
+            position=replace(self._position, retained=self._retained(done)),
+            gap=gap,
+            transactions=done.transactions if done else 0,
+            changes=done.changes if done else 0,
+            stale=tuple(map(name_of, self._resynced)) if done else (),
+        )
+
+    def alone(self) -> bool:
+        """Whether this run has got the lock under which a missing full backup is made up for."""
+        return self._ask(DUMPING) == "True"
+
+    # --- what stands at the cut, asked once ---------------------------------------------------------------------
+
+    @cached_property
+    def _installed(self) -> Installed:
+        with translated(self.snapshot.moment.server):
+            return look(self.snapshot.moment.connection)
+
+    @cached_property
+    def _sequences(self) -> tuple[SequenceState, ...]:
+        return measure_sequences(self.snapshot.moment)
+
+    @cached_property
+    def _position(self) -> Position:
+        try:
+            return position(
+                self.snapshot,
+                slot=self.slot,
+                history=self.history,
+                token=self.token,
+                then=self.then,
+                sequences=self._sequences,
+                unlisted=self._unlisted,
+            )
+        except ToolFailedError as failure:
+            raise Unavailable(f"{failure}", next_step="nothing was stored; run it again") from failure
+
+    @cached_property
+    def _unlisted(self) -> tuple[TableName, ...]:
+        """The tables that the slot does not show, but for those whose rows are not kept."""
+        ignored = set(self.snapshot.ignored.oids)
+        return tuple(
+            TableName(schema=schema, name=name) for oid, schema, name in self._installed.unlisted if oid not in ignored
+        )
+
+    @cached_property
+    def _resynced(self) -> tuple[TableName, ...]:
+        """The tables to carry whole: written since the last cut where the slot does not show it, or listed only now."""
+        if self._reading is None or self.then is None:
+            return ()
+        now, then = self._position.tables, self.then.tables
+        written = {table for table in self._unlisted if now[name_of(table)] != then.get(name_of(table))}
+        return tuple(sorted(written | self._reading.relisted, key=name_of))
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    def _always_generated(self) -> dict[int, tuple[str, ...]]:
+        """By table, the columns GENERATED ALWAYS AS IDENTITY: now, and those that were at the cut before."""
+        assert self.then
+        with translated(self.snapshot.moment.server):
+            now = identities(self.snapshot.moment.connection)
+        return now | {int(oid): (*now.get(int(oid), ()), *names) for oid, names in self.then.identities.items()}
+
+    def _begin_reading(self, codec: str) -> Reading:
+        assert self.since
+        assert self.then
+        return Reading(
+            before=visible(self.since.snapshot),
+            now=visible(self.cut.snapshot),
+            end=lsn(self.cut.lsn),
+            token=self.then.token,
+            mark=self._installed.token,
+            encoding=codec,
+            replay=DdlReplay(encoding=codec),
+        )
+
+    def _peeked(self, encoding: str) -> Iterator[bytes]:
+        chunks = peek(self.snapshot.moment, self.slot, self.snapshot.tools, encoding=encoding, upto=self.cut.lsn)
+        try:
+            yield from chunks
+        except ToolFailedError as failure:
+            raise self._unreadable(failure) from failure
+
+    def _unreadable(self, failure: ToolFailedError) -> Exception:
+        """Whether the server was lost, the slot, or what is in it cannot be decoded: asked of the server."""
+        with translated(self.snapshot.moment.server):
+            why = lost(self.snapshot.moment.connection, self.slot)
+            busy = in_use(self.snapshot.moment.connection, self.slot)
+        if why:
+            return Inexact(why)
+        if busy or failure.code != PSQL_SCRIPT_FAILED:
+            return Unavailable(f"the changes could not be read from {self.slot}: {failure}", next_step="run it again")
+        return Inexact(f"the changes cannot be decoded: {failure}")
+
+    def _require_known(self, reading: Reading) -> None:
+        """Raises Inexact if the slot showed a table otherwise than the catalog has it, and no DDL says why."""
+        if not reading.ddl and self._translation:
+            different = differing(self.snapshot.moment, self._translation.relations)
+            if different:
+                raise Inexact(f"{different} is another table than the one that was changed")
+
+    def _require_explained(self) -> None:
+        assert self._reading
+        assert self.then
+        why = unexplained(
+            self._position, self.then, ddl=self._reading.ddl, event_triggers=self._installed.event_triggers
+        )
+        if why:
+            raise Inexact(why)
+
+    def _retained(self, done: Translation | None) -> str:
+        """The first byte of WAL that is still needed: of what is held back, else of the cut; all, if in doubt."""
+        if self.then is not None and done is None:
+            return self.then.retained
+        held = done.held if done else None
+        return self.cut.lsn if held is None else lsn_text(min(lsn(self.cut.lsn), held))
+
+    def _ask(self, query: str) -> str:
+        with translated(self.snapshot.moment.server):
+            row = self.snapshot.moment.connection.execute(query).fetchone()
+        assert row is not None
+        return str(row[0])

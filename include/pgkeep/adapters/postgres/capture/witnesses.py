@@ -1,0 +1,157 @@
+"""What a slot does not show, seen from the outside at each cut: a witness has another value when something changed.
+
+None of them says what changed. A change that nothing in the slot explains means that the window cannot be carried
+exactly. They need no rights but those of a dump.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+
+from pgkeep import records
+from pgkeep.adapters.postgres.gate import quoted, translated
+from pgkeep.adapters.postgres.moment import Moment
+from pgkeep.adapters.postgres.programs import Tools
+from pgkeep.adapters.postgres.relations import OURS
+from pgkeep.adapters.postgres.running import Command, read
+from pgkeep.inventory import SequenceState
+from pgkeep.model import Digest
+
+# The catalogs that pg_dump reads. Each row's place and writer change with the row.
+CATALOGS = (
+    "pg_aggregate",
+    "pg_am",
+    "pg_amop",
+    "pg_amproc",
+    "pg_attrdef",
+    "pg_attribute",
+    "pg_cast",
+    "pg_collation",
+    "pg_constraint",
+    "pg_conversion",
+    "pg_default_acl",
+    "pg_depend",
+    "pg_description",
+    "pg_enum",
+    "pg_event_trigger",
+    "pg_extension",
+    "pg_foreign_data_wrapper",
+    "pg_foreign_server",
+    "pg_foreign_table",
+    "pg_index",
+    "pg_inherits",
+    "pg_init_privs",
+    "pg_language",
+    "pg_namespace",
+    "pg_opclass",
+    "pg_operator",
+    "pg_opfamily",
+    "pg_partitioned_table",
+    "pg_policy",
+    "pg_proc",
+    "pg_publication",
+    "pg_publication_rel",
+    "pg_range",
+    "pg_rewrite",
+    "pg_seclabel",
+    "pg_sequence",
+    "pg_statistic_ext",
+    "pg_transform",
+    "pg_trigger",
+    "pg_ts_config",
+    "pg_ts_config_map",
+    "pg_ts_dict",
+    "pg_ts_parser",
+    "pg_ts_template",
+    "pg_type",
+)
+ROWS = """
+    SELECT count(*)::numeric AS n,
+           coalesce(sum(hashtextextended(tableoid || '/' || ctid || '/' || xmin, 0)::numeric), 0) AS s FROM {catalog}
+"""
+# pg_class changes with every VACUUM: only what a dump depends on. Temporary tables come and go.
+CLASSES = """
+    SELECT count(*)::numeric AS n, coalesce(sum(hashtextextended(concat_ws('/', oid, relname, relnamespace, reltype,
+        reloftype, relowner, relam, relkind, relpersistence, relnatts, relchecks, relhasrules, relrowsecurity,
+        relforcerowsecurity, relreplident, relispartition, reltablespace, relacl, reloptions,
+        pg_get_expr(relpartbound, oid)), 0)::numeric), 0) AS s
+    FROM pg_class WHERE relpersistence <> 't'
+"""
+# A page keeps its writer as long as it is not written again.
+LARGE_OBJECTS = """
+    SELECT (SELECT count(*) || ':' || coalesce(sum(hashtextextended(oid || '/' || xmin, 0)::numeric), 0)
+            FROM pg_largeobject_metadata) || ' ' || {pages}
+"""
+PAGES = """
+    (SELECT count(*) || ':' || coalesce(sum(hashtextextended(loid || '/' || pageno || '/' || xmin, 0)::numeric), 0)
+     FROM pg_largeobject)
+"""
+TABLE = """
+    SELECT count(*) || ':' || coalesce(sum(hashtextextended(ctid || '/' || xmin, 0)::numeric), 0) FROM ONLY {table}
+"""
+OUR_PUBLICATION = (b" PUBLICATION pgkeep ", b" PUBLICATION pgkeep;")
+RESTRICTED = (b"\\restrict ", b"\\unrestrict ")
+
+
+def catalogs(moment: Moment) -> str:
+    """Whether anything in the catalogs changed: quick, and now and then a false alarm. Raises Unavailable."""
+    union = " UNION ALL ".join([*(ROWS.format(catalog=catalog) for catalog in CATALOGS), CLASSES])
+    return _text(moment, f"SELECT sum(n) || ':' || sum(s) FROM ({union}) AS all_of_them")  # noqa: S608 - our own names
+
+
+def large_objects(moment: Moment) -> str:
+    """Whether any large object was written; only how many there are where the role may not look into them."""
+    may = _text(moment, "SELECT has_table_privilege('pg_catalog.pg_largeobject', 'SELECT')::text")
+    return _text(moment, LARGE_OBJECTS.format(pages=PAGES if may == "true" else "'unread'"))
+
+
+def table(moment: Moment, schema: str, name: str) -> str:
+    """Whether any row of that table was written. Raises Unavailable, ConfigError."""
+    return _text(moment, TABLE.format(table=quoted(schema, name)))
+
+
+def sequences(states: Iterable[SequenceState]) -> Digest:
+    """Where all sequences stand."""
+    return _digest(records.to_bytes(state) for state in states)
+
+
+def schema(moment: Moment, tools: Tools) -> Digest:
+    """The definition of everything, by `pg_dump --schema-only` under the moment's snapshot. Raises ToolFailedError."""
+    arguments = ["--schema-only", f"--snapshot={moment.exported}", f"--exclude-schema={OURS}"]
+    lines = _lines(read(_command(moment, tools, "pg_dump", arguments)))
+    return _digest(line for line in lines if not any(ours in line for ours in OUR_PUBLICATION))
+
+
+def globals_of(chunks: Iterable[bytes]) -> Digest:
+    """Of what `pg_dumpall --globals-only` writes."""
+    return _digest(_lines(chunks))
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines, without the comments, and without the lines that carry a new random key each time."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from _lasting(whole)
+    yield from _lasting([rest])
+
+
+def _lasting(lines: Sequence[bytes]) -> Iterator[bytes]:
+    return (line + b"\n" for line in lines if not line.startswith((b"--", *RESTRICTED)))
+
+
+def _command(moment: Moment, tools: Tools, program: str, arguments: Sequence[str]) -> Command:
+    return Command(tools=tools, program=program, arguments=arguments, server=moment.server, dbname=moment.dbname)
+
+
+def _text(moment: Moment, query: str) -> str:
+    with translated(moment.server):
+        row = moment.connection.execute(query).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def _digest(pieces: Iterable[bytes]) -> Digest:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return Digest(digest.hexdigest())

@@ -1,0 +1,140 @@
+"""How the changes of a database are carried on, from cut to cut. Read it top to bottom; there is no other path.
+
+    a cut now -> the changes since the last cut -> (where there must be one, a full backup of the same cut)
+
+A link is exact or it is not written (I8): where the changes cannot be carried exactly, the journal gets a gap with the
+reason, and a full backup of the same cut in the same run. A full backup that was asked for ends the chain's last
+window first: it stands exactly at the end of a link, and both ways to that moment must show the same.
+"""
+
+import itertools
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from pgkeep import backup, chain, journal, records
+from pgkeep.errors import JournalMovedOn
+from pgkeep.journal import Journal
+from pgkeep.journal_store import JournalStore
+from pgkeep.meter import unwatched
+from pgkeep.model import Backup, Covered, Entry, Instant, Kind, Origin, Replicated, Sealed, Stored, now
+from pgkeep.parts import Parts
+from pgkeep.ports import Capture, Inexact, Sealer, Source, Vault, Watch, Window
+
+log = logging.getLogger(__name__)
+
+BEGINNING = "the first backup: changes are kept from here on"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run for one database. `patience`: seconds that a link waits for its copies before a full backup goes on."""
+
+    source: Source
+    capture: Capture
+    sealer: Sealer
+    vault: Vault
+    journals: JournalStore
+    origin: Origin
+    patience: float
+    watch: Watch = unwatched
+
+    def full(self) -> Stored:
+        """The whole database, at the end of a link that is recorded before. Raises what the ports raise."""
+        done = self._carry_on(self.journals.head_for_writing().journal, full=True)
+        assert done.backup.kind == "full"
+        return done
+
+    def hourly(self, *, until: Instant | None = None) -> Stored | Covered:
+        """A link to now; a full backup where there must be one; nothing if an entry shows `until` already."""
+        self.capture.spare_disk()  # before anything else that may fail: the source must not stop for us
+        known = self.journals.head_for_writing().journal
+        covering = chain.covering(known, until) if until else None
+        return Covered(entry=covering) if covering else self._carry_on(known, full=False)
+
+    def _carry_on(self, known: Journal, *, full: bool) -> Stored:
+        last = chain.end(known)
+        broken = self.capture.broken(last.backup) if last else BEGINNING
+        dumped: Iterator[bytes] | None
+        with ExitStack() as stack:
+            if last is None or broken:
+                window, dumped = self._begin(last, broken or BEGINNING, stack)
+            else:
+                window = stack.enter_context(self.capture.window(last.backup))
+                wanted = full or (chain.lacks_full(known) and window.alone())
+                dumped = self._begun(window, stack) if wanted else None
+                link = self._link(window)
+                if dumped is None and link.backup.kind == "changes":
+                    return link
+                self.finish(link)
+            parts = self._parts("full")
+            with parts.or_nothing():
+                dumped = self._begun(window, stack) if dumped is None else dumped
+                return backup.dump(window, dumped, parts, origin=self.origin, watch=self.watch)
+
+    def finish(self, stored: Stored) -> Entry:
+        """All the further steps at once. Raises as they do; JournalMovedOn: another run was faster."""
+        sealed = backup.check(stored, self.sealer, self.vault)
+        replicated = backup.replicate(sealed, self.vault, copies=self.journals.copies, patience=self.patience)
+        entry = backup.record(replicated, self.source, self.journals, self.vault)
+        backup.release(entry, self.source, self.journals)
+        return entry
+
+    def again(self, late: Backup, *, until: Instant | None) -> Entry:
+        """For a link that another run has overtaken: what it wanted to show, from where the chain ends now."""
+        self._parts("changes").let_go(late.parts)
+        done = self.hourly(until=until)
+        return done.entry if isinstance(done, Covered) else self.finish(done)
+
+    def _begin(self, last: Entry | None, why: str, stack: ExitStack) -> tuple[Window, Iterator[bytes]]:
+        """Begins the chain anew, and says so in the journal: from now on the source keeps what is not collected."""
+        if last:
+            log.warning("%s: %s; a full backup is made now", self.journals.database, why)
+        with self.source.exclusively():
+            head = self.journals.head_for_writing()
+            if chain.end(head.journal) != last:
+                raise JournalMovedOn(
+                    f"another run has begun to keep {self.journals.database}", next_step="run it again"
+                )
+            window = stack.enter_context(self.capture.begin(last.backup if last else None))
+            dumped = self._begun(window, stack)
+            link = self._parts("gap").sum_up(window, origin=self.origin, link=window.link(gap=why))
+            sealed = Sealed(backup=link.backup, recipients=(), signer=self.sealer.signer)
+            replicated = Replicated(sealed=sealed, copies=self.journals.copies, holders={})
+            self.journals.append(head, journal.new_entry(replicated, after=head.journal, now=now()))
+        return window, dumped
+
+    def _begun(self, window: Window, stack: ExitStack) -> Iterator[bytes]:
+        """The dump, up to its first bytes: then it has its locks, and no table can be rewritten under it any more.
+
+        It waits there as long as nobody reads on. So the link is made after that, however long its copies take.
+        """
+        dumped = self.watch("dump", window.dump())
+        if callable(close := getattr(dumped, "close", None)):
+            stack.callback(close)
+        return itertools.chain([next(dumped)], dumped)
+
+    def _link(self, window: Window) -> Stored:
+        """The changes of the window as a link, or a gap if they cannot be carried exactly."""
+        parts = self._parts("changes")
+        try:
+            with parts.or_nothing():
+                parts.store("changes", self.watch("changes", window.changes()))
+                if parts.stored[0].plain_size == 0:
+                    parts.discard()
+                else:
+                    parts.store("inventory", iter([records.to_bytes(window.update())]))
+                return parts.sum_up(window, origin=self.origin, link=window.link(gap=None))
+        except Inexact as doubt:
+            log.warning("%s: %s; a full backup is made instead", self.journals.database, doubt.reason)
+            return self._parts("gap").sum_up(window, origin=self.origin, link=window.link(gap=doubt.reason))
+
+    def _parts(self, kind: Kind) -> Parts:
+        return Parts(
+            database=self.journals.database,
+            kind=kind,
+            number=backup.next_number(self.journals),
+            sealer=self.sealer,
+            vault=self.vault,
+        )

@@ -1,0 +1,177 @@
+"""Records as people read them: on the screen of the command line, and in the log of each Airflow task."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from pgkeep.journal import Journal
+from pgkeep.model import Backup, Covered, Entry, Instant, Replicated, Sealed, Stored
+from pgkeep.plan import RecoveryPlan
+from pgkeep.progress import human_size, human_time
+from pgkeep.restore import Restored
+
+
+def stored(record: Stored) -> str:
+    """What was captured, and where it is now."""
+    backup = record.backup
+    if not backup.parts:
+        return f"{summary(backup)}. Nothing needs to be stored."
+    parts = ", ".join(f"{part.name} {human_size(part.size)}" for part in backup.parts)
+    return (
+        f"{summary(backup)}, encrypted to {human_size(backup.size)} ({parts}) in {human_time(backup.seconds)}. "
+        "So far only this node's own peer has it."
+    )
+
+
+def sealed(record: Sealed) -> str:
+    """What was proven before anything left the machine."""
+    if not record.backup.parts:
+        return "nothing to read back."
+    return (
+        f"read back {human_size(record.backup.size)} from the own peer: unchanged, signed by {record.signer}, "
+        f"readable by exactly {', '.join(record.recipients)}."
+    )
+
+
+def replicated(record: Replicated) -> str:
+    """Who holds it now, and how that is known."""
+    held = {part.name: _holders(record, part.cid) for part in record.sealed.backup.parts}
+    if not held:
+        return "nothing to replicate but the journal itself."
+    alike = len(set(held.values())) == 1
+    said = f"all of it: {held.popitem()[1]}" if alike else "; ".join(f"{name}: {who}" for name, who in held.items())
+    return f"held by {record.copies} peers, as asked; {said}."
+
+
+def recorded(entry: Entry) -> str:
+    """The line of the journal that makes it a backup."""
+    return (
+        f"the journal of {entry.backup.database} names it as entry {entry.sequence}; "
+        f"the journal itself has {entry.copies} copies. From now on it is a backup."
+    )
+
+
+def released(entry: Entry) -> str:
+    """What follows for the source, and how the backup comes back."""
+    name = entry.backup.database
+    return (
+        f"the peers show entry {entry.sequence} of {name}; the source may forget what it covers. "
+        f"Back again with: pgkeep restore {name} --entry {entry.sequence} --into URL"
+    )
+
+
+def covered(record: Covered) -> str:
+    """Why nothing was to do."""
+    return f"already covered by entry {record.entry.sequence}, which shows {moment(record.entry.backup.cut.time)}"
+
+
+def entry_line(entry: Entry) -> str:
+    """One line that says what is now safe."""
+    backup = entry.backup
+    held = f", {human_size(backup.size)} encrypted, held by {_copies(entry)}" if backup.parts else ""
+    return f"entry {entry.sequence}: {summary(backup)}{held}"
+
+
+def summary(backup: Backup) -> str:
+    """Whose it is, of which moment, and what it holds."""
+    return f"{backup.database}, {backup.kind}, as of {moment(backup.cut.time)}: {content(backup)}"
+
+
+def content(backup: Backup) -> str:
+    """What a backup holds, or why there is a gap."""
+    if backup.totals is not None:
+        return f"{counted(backup.totals.rows, 'row')} in {counted(backup.totals.tables, 'table')}"
+    link = backup.link
+    if link is None:
+        return "nothing"
+    if link.gap is not None:
+        return link.gap
+    since = f"since {moment(link.since.time)}" if link.since else ""
+    if not backup.parts:
+        return f"no changes {since}"
+    return f"{counted(link.changes, 'change')} in {counted(link.transactions, 'transaction')} {since}"
+
+
+def planned(plan: RecoveryPlan) -> Iterator[str]:
+    """The way back, one line for each step, and what has to be read for it."""
+    yield f"restore entry {plan.base.sequence}: {summary(plan.base.backup)}, {human_size(plan.base.backup.size)}"
+    for step in plan.steps:
+        yield f"apply entry {step.sequence}: {summary(step.backup)}, {human_size(step.backup.size)}"
+    if plan.stop:
+        where = (
+            f"before the first transaction committed at or after {plan.stop.time}"
+            if plan.stop.time
+            else (f"after transaction {plan.stop.xid}")
+        )
+        yield f"stop within entry {plan.last.sequence}, {where}"
+    yield f"{human_size(plan.size)} to read and decrypt"
+
+
+def restored_line(restored: Restored, label: str) -> str:
+    """One line that says what came back, and what was compared."""
+    plan, expected = restored.plan, restored.expected
+    kept = f"; what was there is now {restored.replaced}" if restored.replaced else ""
+    unsure = restored.tables - len(expected.tables)
+    changed = f" ({counted(unsure, 'table')} changed since last measured: not compared)" if unsure > 0 else ""
+    totals = expected.totals
+    return (
+        f"{label}: restored from {_way(plan)}, and equal to its source "
+        f"in {counted(totals.rows, 'row')} of {counted(totals.tables, 'table')}{changed}, "
+        f"{counted(totals.sequences, 'sequence')} and {counted(totals.large_objects, 'large object')} "
+        f"(restored in {human_time(restored.restore_seconds)}, compared in {human_time(restored.verify_seconds)}){kept}"
+    )
+
+
+def _way(plan: RecoveryPlan) -> str:
+    steps = f" and the changes up to entry {plan.last.sequence}" if plan.steps else ""
+    if plan.stop is None:
+        return f"entry {plan.base.sequence}{steps} as of {moment(plan.last.backup.cut.time)}"
+    until = f"before {plan.stop.time}" if plan.stop.time else f"through transaction {plan.stop.xid}"
+    return f"entry {plan.base.sequence}{steps}, {until}"
+
+
+def entry_table(journal: Journal, rows: Sequence[tuple[Entry, int | None]]) -> str:
+    """The entries of a journal, newest last, with the copies that exist now."""
+    header = ("ENTRY", "KIND", "AS OF", "AGE", "SIZE", "COPIES (CLAIMED)", "MADE BY", "HOLDS")
+    table = [header, *(_row(entry, copies) for entry, copies in rows)]
+    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    return "\n".join([f"{journal.database}: version {journal.sequence} of the journal", *lines])
+
+
+def _row(entry: Entry, copies: int | None) -> tuple[str, ...]:
+    backup = entry.backup
+    return (
+        str(entry.sequence),
+        backup.kind,
+        moment(backup.cut.time),
+        age(backup.cut.time),
+        human_size(backup.size) if backup.parts else "-",
+        f"{'?' if copies is None else copies} of {entry.copies}" if backup.parts else "-",
+        f"{backup.origin.by} on {backup.origin.host}",
+        content(backup),
+    )
+
+
+def _copies(entry: Entry) -> str:
+    copies = entry.holders[entry.backup.parts[0].cid]
+    return ", ".join(f"{copy.name} ({'read back' if copy.read_back else 'says the cluster'})" for copy in copies)
+
+
+def _holders(record: Replicated, cid: str) -> str:
+    copies = record.holders[cid]
+    return ", ".join(sorted(f"{copy.name} ({'read back' if copy.read_back else 'pinned'})" for copy in copies))
+
+
+def moment(instant: Instant) -> str:
+    """A moment for people, to the second: `2026-01-02 03:04:05 UTC`."""
+    return f"{instant[:19].replace('T', ' ')} UTC"
+
+
+def age(instant: Instant) -> str:
+    """How long ago."""
+    return human_time((datetime.now(UTC) - datetime.fromisoformat(instant)).total_seconds())
+
+
+def counted(count: int, what: str) -> str:
+    """`1 row`, `1,234 rows`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -1,0 +1,115 @@
+"""The changes of a MemorySource, kept and carried on as a replication slot would do it."""
+
+import hashlib
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from pgkeep.delta import header, marker
+from pgkeep.inventory import Update
+from pgkeep.model import Backup, Cut, Digest, Link, Position
+from pgkeep.ports import Inexact, Window
+from pgkeep.visibility import visible
+
+from .database import MemorySnapshot, MemorySource
+
+NOTHING = Digest(hashlib.sha256().hexdigest())
+
+
+@dataclass
+class MemoryCapture:
+    """`slot`: the token of the slot's beginning, None where there is none. `doubt`: what cannot be carried exactly.
+
+    `dumping`: whether another run makes up for a missing full backup at the moment.
+    """
+
+    source: MemorySource
+    slot: str | None = None
+    doubt: str | None = None
+    dumping: bool = False
+
+    def spare_disk(self) -> None:
+        """There is no disk."""
+
+    def broken(self, last: Backup) -> str | None:
+        assert last.link
+        return None if self.slot == last.link.position.slot else "the slot is lost"
+
+    @contextmanager
+    def begin(self, last: Backup | None) -> Iterator[Window]:
+        self.slot = secrets.token_hex(4)
+        yield self._window(last)
+
+    @contextmanager
+    def window(self, last: Backup) -> Iterator[Window]:
+        yield self._window(last)
+
+    def _window(self, last: Backup | None) -> "MemoryWindow":
+        since = last.cut if last else None
+        return MemoryWindow(holding=self.source.holding, capture=self, since=since, dies_after=self.source.dies_after)
+
+
+@dataclass
+class MemoryWindow(MemorySnapshot):
+    """A moment of the source, and the transactions since the one before."""
+
+    capture: MemoryCapture = field(kw_only=True)
+    since: Cut | None = field(kw_only=True)
+    transactions: int = 0
+
+    def changes(self) -> Iterator[bytes]:
+        assert self.since
+        before, now = visible(self.since.snapshot), visible(self.holding.cut.snapshot)
+        nonce = secrets.token_hex(16)
+        found = [done for done in self.capture.source.history if done.xid in now and done.xid not in before]
+        for done in found:
+            if not self.transactions:
+                yield header(nonce)
+            yield marker(nonce, "transaction", done.xid, "0/0", done.time) + f"{done.rows}\n".encode()
+            self.transactions += 1
+        if self.capture.doubt:
+            raise Inexact(self.capture.doubt)
+        if found:
+            last = self.holding.sequences[0].last_value
+            yield marker(nonce, "cut") + f"setval {last}\n".encode() + marker(nonce, "tables")
+
+    def update(self) -> Update:
+        return Update(
+            cut=self.cut,
+            roles=self.holding.roles,
+            tables=self.holding.tables,
+            unmeasured=(),
+            all_unmeasured=False,
+            sequences=self.holding.sequences,
+        )
+
+    def link(self, *, gap: str | None) -> Link:
+        assert self.capture.slot
+        position = Position(
+            slot=self.capture.slot,
+            system="1",
+            timeline=1,
+            database=1,
+            publication=1,
+            retained=self.cut.lsn,
+            token=self.cut.lsn,
+            catalogs="",
+            schema=NOTHING,
+            globals=NOTHING,
+            large_objects="",
+            sequences=NOTHING,
+            identities={},
+            tables={},
+        )
+        return Link(
+            since=self.since,
+            position=position,
+            gap=gap,
+            transactions=self.transactions,
+            changes=self.transactions,
+            stale=(),
+        )
+
+    def alone(self) -> bool:
+        return not self.capture.dumping

@@ -1,0 +1,203 @@
+"""What cannot be carried exactly: each with its reason, on real servers. Never a wrong window."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from contracts.test_capture import backup_of
+from fix_postgres import Database, new_database, quoted, server
+from pgkeep.adapters.postgres import LogicalCapture
+from pgkeep.errors import ConfigError
+from pgkeep.model import Backup, Link
+from pgkeep.ports import Inexact
+
+SLOT = "pgkeep_room_gaps"
+MADE = """
+    CREATE TABLE kept (number int PRIMARY KEY, about text);
+    INSERT INTO kept VALUES (1, 'one'), (2, 'two');
+    CREATE FUNCTION make_table() RETURNS void LANGUAGE sql AS 'CREATE TABLE made_by_function (id int PRIMARY KEY)';
+"""
+
+
+@pytest.fixture
+def database(sandbox: object, request: pytest.FixtureRequest) -> Iterator[Database]:
+    with new_database(server(request.getfixturevalue("sandbox"), "source"), made=MADE) as found:
+        yield found
+
+
+def capture_of(database: Database) -> LogicalCapture:
+    return LogicalCapture(source=database.source(), slot=SLOT, measured=1 << 20, kept=1 << 30)
+
+
+def begun(database: Database) -> Backup:
+    with capture_of(database).begin(None) as window:
+        return backup_of(window, window.link(gap="the first"))
+
+
+def carried(database: Database, last: Backup) -> bytes:
+    with capture_of(database).window(last) as window:
+        changes = b"".join(window.changes())
+        window.link(gap=None)
+        return changes
+
+
+REPLAYED = [
+    "SET session_replication_role = replica; CREATE TABLE replicated (id int PRIMARY KEY)",
+    "CREATE TABLE fresh (id serial PRIMARY KEY, at timestamptz DEFAULT now())",
+    "ALTER TABLE kept ADD COLUMN more text DEFAULT 'none'",
+    "ALTER TABLE kept RENAME COLUMN about TO said",
+    "CREATE INDEX CONCURRENTLY ON kept (about)",
+    "CREATE VIEW seen AS SELECT number, now() FROM kept",
+    "DROP TABLE kept",
+    "COMMENT ON TABLE kept IS 'what is kept'",
+    "GRANT SELECT ON kept TO PUBLIC",
+    "CREATE SCHEMA other CREATE TABLE inside (id int PRIMARY KEY)",
+    "CREATE TABLE one (id int PRIMARY KEY); INSERT INTO one VALUES (1); CREATE TABLE two (id int PRIMARY KEY)",
+]
+
+
+@pytest.mark.parametrize("ddl", REPLAYED)
+def test_ddl_that_is_carried(database: Database, ddl: str) -> None:
+    last = begun(database)
+    database.run(ddl)
+    assert carried(database, last)
+
+
+UNSEEN = """
+    ALTER EVENT TRIGGER pgkeep_end_1 DISABLE; ALTER EVENT TRIGGER pgkeep_end_2 DISABLE;
+    CREATE TABLE unseen (id int PRIMARY KEY);
+    ALTER EVENT TRIGGER pgkeep_end_1 ENABLE ALWAYS; ALTER EVENT TRIGGER pgkeep_end_2 ENABLE ALWAYS
+"""
+GAPS = [
+    ("CREATE TABLE copied AS SELECT * FROM kept", "CREATE TABLE AS"),
+    ("ALTER TABLE kept ADD COLUMN at timestamptz DEFAULT now()", "kept"),
+    ("ALTER TABLE kept ADD COLUMN id uuid DEFAULT gen_random_uuid()", "kept"),
+    ("ALTER TABLE kept ADD COLUMN n bigserial", "kept"),
+    ("DO $$BEGIN CREATE TABLE by_do (id int); END$$", "DO"),
+    ("SELECT make_table()", "function"),
+    ("SELECT lo_from_bytea(0, 'large')", "large objects were changed"),
+    (UNSEEN, "without event triggers"),
+    ("""SELECT pg_logical_emit_message(true, 'pgkeep:ddl', '{"ev": "ddl_command_end", "cu": "postgres"}')""", "forged"),
+    ("ALTER EVENT TRIGGER {trigger} DISABLE", "event trigger"),
+]
+
+
+@pytest.mark.parametrize(("act", "reason"), GAPS)
+def test_what_cannot_be_carried_says_why(database: Database, act: str, reason: str) -> None:
+    last = begun(database)
+    ((trigger,),) = database.ask("SELECT evtname FROM pg_event_trigger ORDER BY evtname LIMIT 1")
+    database.run(act.replace("{trigger}", quoted(str(trigger))))
+    with pytest.raises(Inexact) as doubt:
+        carried(database, last)
+    assert reason in doubt.value.reason
+
+
+def test_the_source_goes_on_exactly_after_a_gap(database: Database) -> None:
+    last = begun(database)
+    database.run("CREATE TABLE copied AS SELECT * FROM kept")
+    with capture_of(database).window(last) as window:
+        with pytest.raises(Inexact):
+            list(window.changes())
+        again = backup_of(window, window.link(gap="copied"))
+    database.run("INSERT INTO kept VALUES (3, 'three')")
+    assert b"'three'" in carried(database, again)
+
+
+def lose_slot(database: Database) -> None:
+    database.run(f"SELECT pg_drop_replication_slot('{SLOT}')")
+
+
+def read_on(database: Database) -> None:
+    database.run("INSERT INTO kept VALUES (9, 'nine')")
+    database.run(f"SELECT count(*) FROM pg_replication_slot_advance('{SLOT}', pg_current_wal_lsn())")
+
+
+def drop_publication(database: Database) -> None:
+    database.run("DROP PUBLICATION pgkeep")
+
+
+@pytest.mark.parametrize(
+    ("act", "reason"),
+    [
+        (lose_slot, "is gone"),
+        (read_on, "somebody else has read"),
+        (drop_publication, "publication pgkeep was dropped"),
+    ],
+)
+def test_a_chain_that_is_broken_says_why(database: Database, act: Callable[[Database], None], reason: str) -> None:
+    last = begun(database)
+    assert capture_of(database).broken(last) is None
+    act(database)
+    assert reason in (capture_of(database).broken(last) or "")
+    assert capture_of(database).broken(begun(database)) is None, "it begins anew"
+
+
+def test_a_publication_that_somebody_else_has_made_is_left_alone(database: Database) -> None:
+    last = begun(database)
+    database.run("DROP PUBLICATION pgkeep", "CREATE PUBLICATION pgkeep")
+    assert "publication pgkeep was dropped" in (capture_of(database).broken(last) or "")
+    with pytest.raises(ConfigError, match="that pgkeep has not made"):
+        begun(database)
+
+
+def told(last: Backup, **position: object) -> Backup:
+    """As if the source had stood elsewhere at that link."""
+    assert last.link is not None
+    link: Link = replace(last.link, position=replace(last.link.position, **position))  # type: ignore[arg-type]
+    return replace(last, link=link)
+
+
+@pytest.mark.parametrize(
+    ("position", "reason"),
+    [
+        ({"system": "1"}, "another server"),
+        ({"timeline": 7}, "standby was promoted"),
+        ({"database": 1}, "another database has this name"),
+    ],
+)
+def test_another_history_says_why(database: Database, position: dict[str, object], reason: str) -> None:
+    last = begun(database)
+    assert reason in (capture_of(database).broken(told(last, **position)) or "")
+
+
+def test_a_source_that_went_back_in_time(database: Database) -> None:
+    last = begun(database)
+    ahead = replace(last, cut=replace(last.cut, lsn="FFF/0"))
+    assert "went back in time" in (capture_of(database).broken(ahead) or "")
+
+
+def test_a_copy_of_the_source_that_has_gone_its_own_way(database: Database) -> None:
+    last = begun(database)
+    database.run("INSERT INTO kept VALUES (3, 'three')")
+    with pytest.raises(Inexact, match="restored from a copy"):
+        carried(database, told(last, token="of another history"))
+
+
+def test_a_renamed_database_is_the_same_database(database: Database) -> None:
+    last = begun(database)
+    database.run("INSERT INTO kept VALUES (3, 'three')")
+    renamed = replace(database, name=f"{database.name}_renamed")
+    maintenance = replace(database, name="postgres")
+    maintenance.run(f"ALTER DATABASE {quoted(database.name)} RENAME TO {quoted(renamed.name)}")
+    assert capture_of(renamed).broken(last) is None
+    assert b"'three'" in carried(renamed, last)
+
+
+def test_wal_that_the_server_did_not_keep(database: Database) -> None:
+    last = begun(database)
+    maintenance = replace(database, name="postgres")
+    with closing(psycopg.connect(**database.server.parameters("postgres"), autocommit=True)) as connection:  # type: ignore[arg-type]
+        connection.execute("ALTER SYSTEM SET max_slot_wal_keep_size = '16MB'")
+        connection.execute("SELECT pg_reload_conf()")
+        try:
+            for _ in range(4):
+                database.run("INSERT INTO kept SELECT 10 + i FROM generate_series(1, 50000) i; DELETE FROM kept")
+                maintenance.run("SELECT pg_switch_wal()", "CHECKPOINT")
+            assert "wal_status: lost" in (capture_of(database).broken(last) or "")
+        finally:
+            connection.execute("ALTER SYSTEM RESET max_slot_wal_keep_size")
+            connection.execute("SELECT pg_reload_conf()")
+    assert capture_of(database).broken(begun(database)) is None
