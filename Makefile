@@ -40,7 +40,7 @@ check: setup ## lint, format, types, architecture, unit tests
 test: programs majors ## every test, on real servers, in a network of its own
 	$(BIN)/python -m pgkeep.sandbox.isolation -- $(BIN)/pytest
 
-demo: programs ## back a database up by Airflow, destroy it, bring it back (KEEP=1 leaves it running)
+demo: programs ## Airflow keeps a database and its changes; destroy it, bring it back (KEEP=1 leaves it running)
 	@# A browser could not reach into the namespace, so what is kept stays outside.
 	$(BIN)/python -m pgkeep.sandbox.$(if $(KEEP),demo --keep,isolation -- $(BIN)/python -m pgkeep.sandbox.demo)
 
