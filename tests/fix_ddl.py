@@ -269,7 +269,7 @@ CARRIED: Sequence[Step] = [
     *UNDER_SETTINGS,
     Step(sql=f"CREATE FUNCTION large() RETURNS text LANGUAGE sql AS $x$ SELECT 'ü$1\\{'ä' * 600_000}' $x$"),
     *by(ALICE, *WITHOUT_TRACE),
-    *by(BOSS, "GRANT SELECT ON pgkeep.event TO alice", "COMMENT ON TABLE pgkeep.event IS 'ours'"),
+    *by(BOSS, "GRANT SELECT ON _pgkeep.event TO alice", "COMMENT ON TABLE _pgkeep.event IS 'ours'"),
 ]
 
 ROWS_CHANGE = (

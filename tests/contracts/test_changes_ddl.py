@@ -26,12 +26,12 @@ PROGRAMS = ("initdb", "postgres", "pg_dump", "psql")
 
 # What the source's event triggers do. All names and operators say their schema: the caller's search_path holds.
 CAPTURE = r"""
-CREATE SCHEMA pgkeep;
-CREATE TABLE pgkeep.event (id bigserial, content text);
-GRANT USAGE ON SCHEMA pgkeep TO PUBLIC;
-GRANT INSERT ON pgkeep.event TO PUBLIC;
-GRANT USAGE ON SEQUENCE pgkeep.event_id_seq TO PUBLIC;
-CREATE FUNCTION pgkeep.capture() RETURNS event_trigger LANGUAGE plpgsql AS $f$
+CREATE SCHEMA _pgkeep;
+CREATE TABLE _pgkeep.event (id bigserial, content text);
+GRANT USAGE ON SCHEMA _pgkeep TO PUBLIC;
+GRANT INSERT ON _pgkeep.event TO PUBLIC;
+GRANT USAGE ON SEQUENCE _pgkeep.event_id_seq TO PUBLIC;
+CREATE FUNCTION _pgkeep.capture() RETURNS event_trigger LANGUAGE plpgsql AS $f$
 DECLARE
     stack pg_catalog.text;
     objects pg_catalog.jsonb;
@@ -57,7 +57,7 @@ BEGIN
             INTO objects FROM pg_catalog.pg_event_trigger_table_rewrite_oid() AS r (oid);
     END IF;
     SELECT r.rolsuper INTO super FROM pg_catalog.pg_roles AS r WHERE r.rolname OPERATOR(pg_catalog.=) current_user;
-    INSERT INTO pgkeep.event (content) SELECT pg_catalog.json_build_object(
+    INSERT INTO _pgkeep.event (content) SELECT pg_catalog.json_build_object(
         'ev', tg_event, 'tag', tg_tag, 'q', pg_catalog.current_query(), 'sp', pg_catalog.current_setting('search_path'),
         'su', session_user, 'cu', current_user, 'tz', pg_catalog.current_setting('TimeZone'),
         'tx', pg_catalog.txid_current(), 'o', objects,
@@ -93,13 +93,13 @@ BEGIN
             'standard_conforming_strings', pg_catalog.current_setting('standard_conforming_strings'))
         )::pg_catalog.text;
 END $f$;
-CREATE EVENT TRIGGER pgkeep_end ON ddl_command_end EXECUTE FUNCTION pgkeep.capture();
-CREATE EVENT TRIGGER pgkeep_drop ON sql_drop EXECUTE FUNCTION pgkeep.capture();
-CREATE EVENT TRIGGER pgkeep_rewrite ON table_rewrite EXECUTE FUNCTION pgkeep.capture();
+CREATE EVENT TRIGGER pgkeep_end ON ddl_command_end EXECUTE FUNCTION _pgkeep.capture();
+CREATE EVENT TRIGGER pgkeep_drop ON sql_drop EXECUTE FUNCTION _pgkeep.capture();
+CREATE EVENT TRIGGER pgkeep_rewrite ON table_rewrite EXECUTE FUNCTION _pgkeep.capture();
 """
 REMOVE = """
 DROP EVENT TRIGGER pgkeep_end; DROP EVENT TRIGGER pgkeep_drop; DROP EVENT TRIGGER pgkeep_rewrite;
-DROP SCHEMA pgkeep CASCADE
+DROP SCHEMA _pgkeep CASCADE
 """
 HEAD = """
 SET session_replication_role = replica; SET standard_conforming_strings = on; SET xmloption = content;
@@ -175,13 +175,13 @@ class Cluster:
     def events(self, dbname: str, step: Step) -> list[DdlEvent]:
         """Runs it, and returns what the event triggers said."""
         with contextlib.closing(self.connect(dbname)) as connection:
-            connection.execute("DELETE FROM pgkeep.event")
+            connection.execute("DELETE FROM _pgkeep.event")
             connection.execute(f"SET SESSION AUTHORIZATION {quoted(step.role)}")
             for name, value in {"search_path": step.path, **step.settings}.items():
                 connection.execute("SELECT set_config(%s, %s, false)", [name, value])
             connection.execute(step.sql.encode())
         return [
-            DdlEvent.parse(str(c).encode()) for (c,) in self.ask(dbname, "SELECT content FROM pgkeep.event ORDER BY id")
+            DdlEvent.parse(str(c).encode()) for (c,) in self.ask(dbname, "SELECT content FROM _pgkeep.event ORDER BY id")
         ]
 
     def psql(self, dbname: str, sql: bytes) -> None:
@@ -315,7 +315,7 @@ def test_a_prepared_statement_is_known_by_its_text(cluster: Cluster) -> None:
     with cluster.database() as source, contextlib.closing(cluster.connect(source)) as connection:
         cluster.run(source, CAPTURE)
         connection.pgconn.exec_params(b"/* \xc3\xa4 */ CREATE TABLE app.prepared (id int)", None)
-        ((content,),) = connection.execute("SELECT content FROM pgkeep.event").fetchall()
+        ((content,),) = connection.execute("SELECT content FROM _pgkeep.event").fetchall()
         (sql,) = whole_window([DdlEvent.parse(str(content).encode())])
         assert b"SELECT 'CREATE TABLE app.prepared (id int)' \\gexec\n" in sql
 

@@ -118,9 +118,11 @@ class Writers:
 def full(node: Node, name: str) -> None:
     """A table that is truncated in the moment before pg_dump locks it makes the dump void: then once more."""
     for _ in range(5):
-        if node.start("backup", name, "--full").wait() == 0:
+        backup = node.start("backup", name, "--full")
+        _, said = backup.communicate()
+        if backup.returncode == 0:
             return
-    pytest.fail("five times in a row")
+    pytest.fail(f"five times in a row, at last: {said}")
 
 
 def test_cuts_under_load(node: Node, kept: str) -> None:

@@ -19,7 +19,7 @@ def test_a_lost_database_comes_back_the_same(node: Node, shop: str) -> None:
     assert sum(table.rows for table in before.values()) > 100
     said = node.pgkeep("backup", shop, "--full").stdout
     assert re.search(
-        r"entry 1, full, .* rows in \d+ tables, .* encrypted, held by .*read back.*read back.*read back", said
+        r"entry 1: \S+, full, .* rows in \d+ tables, .* encrypted, held by .*read back.*read back.*read back", said
     )
     node.psql(f"DROP DATABASE {shop}")
     said = node.pgkeep("restore", shop, "--into", f"{node.environ['PGKEEP_SOURCE_URL']}/{shop}").stdout
