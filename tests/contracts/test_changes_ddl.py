@@ -180,9 +180,8 @@ class Cluster:
             for name, value in {"search_path": step.path, **step.settings}.items():
                 connection.execute("SELECT set_config(%s, %s, false)", [name, value])
             connection.execute(step.sql.encode())
-        return [
-            DdlEvent.parse(str(c).encode()) for (c,) in self.ask(dbname, "SELECT content FROM _pgkeep.event ORDER BY id")
-        ]
+        found = self.ask(dbname, "SELECT content FROM _pgkeep.event ORDER BY id")
+        return [DdlEvent.parse(str(content).encode()) for (content,) in found]
 
     def psql(self, dbname: str, sql: bytes) -> None:
         """As a restore does it."""
