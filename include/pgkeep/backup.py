@@ -5,12 +5,15 @@
 Each step takes the record that the step before returned. All may be killed at any point and run again.
 """
 
-from collections.abc import Iterator
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from pgkeep import chain, journal, records
 from pgkeep import copies as copies_of
 from pgkeep.copies import ciphertext, patiently
-from pgkeep.errors import Corrupted
+from pgkeep.errors import Corrupted, Disturbed
 from pgkeep.journal import Head
 from pgkeep.journal_store import JournalStore
 from pgkeep.meter import Meter, unwatched
@@ -18,6 +21,11 @@ from pgkeep.model import Backup, Entry, Origin, Part, Replicated, Sealed, Stored
 from pgkeep.parts import AUDIENCES, Parts
 from pgkeep.pin_names import part_name
 from pgkeep.ports import Sealer, Snapshot, Source, Vault, Watch
+
+log = logging.getLogger(__name__)
+
+PAUSES = (0.1, 1.0, 2.0, 5.0, 10.0, 20.0)
+T = TypeVar("T")
 
 
 def begin(source: Source, journals: JournalStore) -> Head:
@@ -33,9 +41,25 @@ def capture(
 
     Nothing of it touches a disk of ours. Raises what the ports raise; then what was already stored is let go again.
     """
-    parts = Parts(kind="full", number=next_number(journals), database=journals.database, sealer=sealer, vault=vault)
-    with parts.or_nothing(), source.snapshot() as snapshot:
-        return dump(snapshot, watch("dump", snapshot.dump()), parts, origin=origin, watch=watch)
+
+    def attempt() -> Stored:
+        number = next_number(journals)
+        parts = Parts(kind="full", number=number, database=journals.database, sealer=sealer, vault=vault)
+        with parts.or_nothing(), source.snapshot() as snapshot:
+            return dump(snapshot, watch("dump", snapshot.dump()), parts, origin=origin, watch=watch)
+
+    return undisturbed(attempt)
+
+
+def undisturbed(attempt: Callable[[], T]) -> T:
+    """What `attempt` returns; tried again at another moment, some times, if the one it read at was spoilt."""
+    for pause in PAUSES:
+        try:
+            return attempt()
+        except Disturbed as error:
+            log.info("%s; another moment will do", error.what)
+        time.sleep(pause)
+    return attempt()
 
 
 def dump(

@@ -42,7 +42,7 @@ class Run:
 
     def full(self) -> Stored:
         """The whole database, at the end of a link that is recorded before. Raises what the ports raise."""
-        done = self._carry_on(self.journals.head_for_writing().journal, full=True)
+        done = backup.undisturbed(lambda: self._carry_on(self.journals.head_for_writing().journal, full=True))
         assert done.backup.kind == "full"
         return done
 
@@ -51,7 +51,9 @@ class Run:
         self.capture.spare_disk()  # before anything else that may fail: the source must not stop for us
         known = self.journals.head_for_writing().journal
         covering = chain.covering(known, until) if until else None
-        return Covered(entry=covering) if covering else self._carry_on(known, full=False)
+        if covering:
+            return Covered(entry=covering)
+        return backup.undisturbed(lambda: self._carry_on(self.journals.head_for_writing().journal, full=False))
 
     def _carry_on(self, known: Journal, *, full: bool) -> Stored:
         last = chain.end(known)

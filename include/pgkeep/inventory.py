@@ -36,6 +36,9 @@ class TableName:
     schema: str
     name: str
 
+    def __str__(self) -> str:
+        return f"{self.schema}.{self.name}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceState:

@@ -10,7 +10,7 @@ import pytest
 from contracts.test_capture import backup_of
 from fix_postgres import Database, new_database, quoted, server
 from pgkeep.adapters.postgres import LogicalCapture
-from pgkeep.errors import ConfigError
+from pgkeep.errors import ConfigError, Disturbed
 from pgkeep.model import Backup, Link
 from pgkeep.ports import Inexact
 
@@ -201,3 +201,35 @@ def test_wal_that_the_server_did_not_keep(database: Database) -> None:
             connection.execute("ALTER SYSTEM RESET max_slot_wal_keep_size")
             connection.execute("SELECT pg_reload_conf()")
     assert capture_of(database).broken(begun(database)) is None
+
+
+def test_a_table_rewritten_after_the_cut_is_not_measured(database: Database) -> None:
+    last = begun(database)
+    database.run("INSERT INTO kept VALUES (3, 'three')")
+    with capture_of(database).window(last) as window:
+        database.run("TRUNCATE kept")
+        assert b"'three'" in b"".join(window.changes())
+        update = window.update()
+    assert [table.name for table in update.unmeasured] == ["kept"]
+    assert not update.tables
+
+
+def test_a_table_carried_whole_is_not_carried_empty(database: Database) -> None:
+    database.run("CREATE TABLE without_key (text text)")
+    last = begun(database)
+    database.run("INSERT INTO without_key VALUES ('one')")
+    with capture_of(database).window(last) as window:
+        database.run("TRUNCATE without_key")
+        with pytest.raises(Disturbed, match="without_key was rewritten"):
+            list(window.changes())
+
+
+def test_a_table_that_somebody_is_about_to_change_is_not_waited_for(database: Database) -> None:
+    last = begun(database)
+    database.run("INSERT INTO kept VALUES (3, 'three')")
+    with capture_of(database).window(last) as window, database.session() as other:
+        assert b"'three'" in b"".join(window.changes())
+        other.execute("BEGIN; LOCK TABLE kept IN ACCESS EXCLUSIVE MODE")
+        assert [table.name for table in window.update().unmeasured] == ["kept"]
+        other.execute("ROLLBACK")
+        assert [table.name for table in window.update().tables] == ["kept"]

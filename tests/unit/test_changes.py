@@ -74,6 +74,17 @@ def test_the_first_run_begins_the_chain_and_makes_a_full_backup(world: World) ->
     assert world.rows(Point()) == 3
 
 
+def test_a_full_backup_looks_again_if_its_moment_was_spoilt(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backup, "PAUSES", (0.0, 0.0))
+    world.source.disturbances = 1
+    world.full()
+    world.source.commit(10)
+    world.source.disturbances = 2
+    world.full()
+    assert world.kinds == ["gap", "full", "changes", "full"]
+    assert world.rows(Point()) == 13
+
+
 def test_changes_bring_the_database_to_any_transaction(world: World) -> None:
     world.full()
     xids = [world.source.commit(10), world.source.commit(100)]

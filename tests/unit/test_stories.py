@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pgkeep import backup, journal, records, restore
-from pgkeep.errors import ConfigError, Corrupted, NotReplicated, NotRestorable, Unavailable
+from pgkeep.errors import ConfigError, Corrupted, Disturbed, NotReplicated, NotRestorable, Unavailable
 from pgkeep.journal_store import KEPT_VERSIONS, JournalStore
 from pgkeep.model import Cid, Entry, Instant, KeyFingerprint, Origin, Sealed, Stored, now
 from pgkeep.pin_names import journal_name, part_name
@@ -97,6 +97,15 @@ def test_a_source_that_dies_leaves_nothing(world: World) -> None:
     with pytest.raises(Unavailable, match="pg_dump was killed"):
         world.capture()
     assert world.objects() == before
+
+
+def test_a_table_rewritten_in_that_moment_costs_one_more_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backup, "PAUSES", (0.0, 0.0))
+    world.source.disturbances = 2
+    assert world.full().backup.kind == "full"
+    world.source.disturbances = 3
+    with pytest.raises(Disturbed):
+        world.capture()
 
 
 def test_a_failure_after_the_first_part_lets_go_of_it(world: World) -> None:

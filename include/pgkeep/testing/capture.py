@@ -47,7 +47,8 @@ class MemoryCapture:
 
     def _window(self, last: Backup | None) -> "MemoryWindow":
         since = last.cut if last else None
-        return MemoryWindow(holding=self.source.holding, capture=self, since=since, dies_after=self.source.dies_after)
+        with self.source.snapshot() as seen:
+            return MemoryWindow(capture=self, since=since, **vars(seen))
 
 
 @dataclass

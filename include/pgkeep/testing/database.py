@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from pgkeep.errors import ConfigError, Unavailable
+from pgkeep.errors import ConfigError, Disturbed, Unavailable
 from pgkeep.inventory import Inventory, LargeObjects, Properties, SequenceState, Table
 from pgkeep.model import Cut, Entry, Instant, instant
 from pgkeep.ports import Fresh, Snapshot
@@ -53,10 +53,14 @@ class Done:
 
 @dataclass
 class MemorySource:
-    """A database that is nothing but its inventory. `dies_after`: bytes of dump after which pg_dump is killed."""
+    """A database that is nothing but its inventory. `dies_after`: bytes of dump after which pg_dump is killed.
+
+    `disturbances`: how many dumps from now on find a table rewritten.
+    """
 
     holding: Inventory = field(default_factory=sample_inventory)
     dies_after: int | None = None
+    disturbances: int = 0
     history: list[Done] = field(default_factory=list)
     released: list[int] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -74,7 +78,8 @@ class MemorySource:
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
-        yield MemorySnapshot(self.holding, dies_after=self.dies_after)
+        self.disturbances, disturbed = max(0, self.disturbances - 1), self.disturbances > 0
+        yield MemorySnapshot(self.holding, dies_after=self.dies_after, disturbed=disturbed)
 
     @contextmanager
     def exclusively(self) -> Iterator[None]:
@@ -95,6 +100,7 @@ class MemorySnapshot:
 
     holding: Inventory
     dies_after: int | None = None
+    disturbed: bool = False
 
     @property
     def cut(self) -> Cut:
@@ -105,6 +111,8 @@ class MemorySnapshot:
         return self.holding.server_version
 
     def dump(self) -> Iterator[bytes]:
+        if self.disturbed:
+            raise Disturbed("document was rewritten", next_step="run it again")
         text = json.dumps({"rows": self.holding.totals.rows, "filling": "x" * 5000}).encode()
         yield text[: self.dies_after]
         if self.dies_after is not None:

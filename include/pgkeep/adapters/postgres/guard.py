@@ -7,20 +7,23 @@ the measuring is done, and compare their files under the snapshot with their fil
 was rewritten in between.
 
 Not earlier: pg_dump would queue behind an ALTER that waits for our lock, a deadlock across two connections that the
-server cannot see. And never waiting: an ALTER may queue behind pg_dump, which waits for us to read on.
+server cannot see. All our connections at once, for the same reason. And never waiting: an ALTER may queue behind
+pg_dump, which waits for us to read on.
 """
 
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import psycopg
 
-from pgkeep.errors import Unavailable
+from pgkeep.errors import Disturbed, Unavailable
+from pgkeep.inventory import TableName
 
 from .gate import Session, connect, quoted, translated
 from .moment import Moment
 from .relations import READ_BY_PG_DUMP, RELATIONS
+from .server import Server
 
 # Materialised views are not dumped but refreshed after a restore. A sequence gets a new file by RESTART.
 FILES = f"""
@@ -29,7 +32,7 @@ FILES = f"""
     WHERE c.relkind IN ('r', 'S') AND {READ_BY_PG_DUMP}
     ORDER BY c.oid
 """  # noqa: S608 - no value of anybody's is in it
-AGAIN = "run the backup again, when no migration is running; nothing was stored"
+AGAIN = "run it again, when no migration is running; nothing was stored"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,10 @@ class Relation:
     is_table: bool
     file: int
 
+    @property
+    def named(self) -> TableName:
+        return TableName(schema=self.schema, name=self.name)
+
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}"
 
@@ -49,20 +56,50 @@ class Relation:
 def hold_still(moment: Moment, *, without: Collection[int]) -> None:
     """Locks all tables of the moment, and proves that none was rewritten since. `without`: oids left alone.
 
-    Raises Unavailable naming the table; then the dump must be thrown away.
+    Raises Disturbed naming the table; then the dump must be thrown away.
     """
     for relation in _seen(moment, without=without):
         if relation.is_table:
-            _lock(relation, moment)
+            _lock(relation.named, moment.connections, moment.server)
     require_unchanged(moment, without=without)
 
 
+def hold(tables: Collection[TableName], moment: Moment) -> None:
+    """Locks tables for the moment's first connection alone, and proves that none was rewritten before.
+
+    Raises Disturbed, Unavailable.
+    """
+    for table in tables:
+        _lock(table, moment.connections[:1], moment.server)
+    for relation in _rewritten(moment, without=()):
+        if relation.named in tables:
+            raise _disturbed(relation)
+
+
+def held(tables: Iterable[TableName], moment: Moment) -> frozenset[TableName]:
+    """Locks those tables for all connections that nobody is about to change or has rewritten since the snapshot.
+
+    Returns them. Raises Unavailable.
+    """
+    locked = {table for table in tables if _can_be_locked(table, moment)}
+    return frozenset(locked.difference(relation.named for relation in _rewritten(moment, without=())))
+
+
 def require_unchanged(moment: Moment, *, without: Collection[int]) -> None:
-    """Raises Unavailable naming the first table or sequence of the moment that has another file by now, or none."""
+    """Raises Disturbed naming the first table or sequence of the moment that has another file by now, or none."""
+    for relation in _rewritten(moment, without=without):
+        raise _disturbed(relation)
+
+
+def _disturbed(relation: Relation) -> Disturbed:
+    return Disturbed(f"{relation} was rewritten or dropped in the moment that was to be read", next_step=AGAIN)
+
+
+def _rewritten(moment: Moment, *, without: Collection[int]) -> Iterator[Relation]:
     now = _relations_now(moment)
     for relation in _seen(moment, without=without):
         if relation.oid not in now or now[relation.oid].file != relation.file:
-            raise Unavailable(f"{relation} was rewritten or dropped while the dump began", next_step=AGAIN)
+            yield relation
 
 
 def _seen(moment: Moment, *, without: Collection[int]) -> list[Relation]:
@@ -70,16 +107,29 @@ def _seen(moment: Moment, *, without: Collection[int]) -> list[Relation]:
         return [relation for oid, relation in _relations(moment.connection).items() if oid not in without]
 
 
-def _lock(relation: Relation, moment: Moment) -> None:
-    name = quoted(relation.schema, relation.name)
+def _can_be_locked(table: TableName, moment: Moment) -> bool:
+    """Savepoints: what cannot be locked must not end the transactions."""
     try:
-        with translated(moment.server):
-            moment.connection.execute(f"LOCK TABLE ONLY {name} IN ACCESS SHARE MODE NOWAIT")
-    except psycopg.errors.UndefinedTable as error:
-        raise Unavailable(f"{relation} was renamed or dropped while the dump began", next_step=AGAIN) from error
+        with contextlib.ExitStack() as stack:
+            for connection in moment.connections:
+                stack.enter_context(connection.transaction())
+            _lock(table, moment.connections, moment.server)
+    except Disturbed:
+        return False
+    return True
+
+
+def _lock(table: TableName, connections: Iterable[Session], server: Server) -> None:
+    name = quoted(table.schema, table.name)
+    try:
+        with translated(server):
+            for connection in connections:
+                connection.execute(f"LOCK TABLE ONLY {name} IN ACCESS SHARE MODE NOWAIT")
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
+        raise Disturbed(f"{table} was renamed or dropped in the moment that was to be read", next_step=AGAIN) from error
     except Unavailable as error:
         if isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
-            raise Unavailable(f"{relation} is about to be changed by somebody", next_step=AGAIN) from error
+            raise Disturbed(f"{table} is about to be changed by somebody", next_step=AGAIN) from error
         raise
 
 

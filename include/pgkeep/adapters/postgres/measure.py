@@ -4,7 +4,6 @@ import contextlib
 import threading
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -12,12 +11,11 @@ import psycopg
 from pgkeep.errors import ConfigError
 from pgkeep.inventory import Inventory, LargeObjects, SequenceState, Table
 
-from .gate import Session, connect, quoted, translated
+from .gate import Session, quoted, translated
 from .moment import Moment
 from .properties import read_properties, read_roles
 from .relations import OF_USERS, RELATIONS, IgnoredTables
 from .server import Server
-from .session import begin_at
 
 AT_ONCE = 100
 """Sequences read by one statement."""
@@ -53,7 +51,7 @@ LARGE_OBJECTS = """
 
 
 def take_inventory(
-    moment: Moment, *, ignored: IgnoredTables, sequences: tuple[SequenceState, ...] | None = None, workers: int
+    moment: Moment, *, ignored: IgnoredTables, sequences: tuple[SequenceState, ...] | None = None
 ) -> Inventory:
     """Everything that is measured. `sequences`: as they stood earlier, if they were read then.
 
@@ -68,26 +66,26 @@ def take_inventory(
         properties=properties,
         roles=roles,
         ignored=tuple(table.text for table in ignored.tables),
-        tables=measure_tables(moment, without=ignored.oids, workers=workers),
+        tables=measure_tables(moment, without=ignored.oids),
         sequences=measure_sequences(moment) if sequences is None else sequences,
         large_objects=measure_large_objects(moment),
     )
 
 
-def measure_tables(moment: Moment, *, without: Collection[int], workers: int) -> tuple[Table, ...]:
-    """Every user table but those whose oids are in `without`: rows counted and summed up, by `workers` connections.
+def measure_tables(moment: Moment, *, without: Collection[int]) -> tuple[Table, ...]:
+    """Every user table but those whose oids are in `without`: rows counted and summed up.
 
     Raises Unavailable, ConfigError (a row is too long to be written as text), Corrupted.
     """
     with translated(moment.server):
         rows = moment.connection.execute(TABLES, [list(without)])
         names = [(str(schema), str(name)) for schema, name in rows]
-    return measure_named(moment, names, workers=workers)
+    return measure_named(moment, names)
 
 
-def measure_named(moment: Moment, names: list[tuple[str, str]], *, workers: int = 2) -> tuple[Table, ...]:
-    """As `measure_tables`, for the tables of these names (schema, name)."""
-    measured = _measure_all(names, moment, workers=min(workers, len(names))) if names else []
+def measure_named(moment: Moment, names: list[tuple[str, str]]) -> tuple[Table, ...]:
+    """As `measure_tables`, for the tables of these names (schema, name), several at once."""
+    measured = _measure_all(names, moment) if names else []
     return tuple(sorted(measured, key=lambda table: (table.schema, table.name)))
 
 
@@ -115,26 +113,15 @@ def _sequence_states(connection: Session, names: list[tuple[str, str]]) -> Itera
         yield SequenceState(schema=schema, name=name, last_value=int(str(last_value)), is_called=bool(is_called))
 
 
-def _measure_all(names: list[tuple[str, str]], moment: Moment, *, workers: int) -> list[Table]:
-    with ExitStack() as stack:
-        connections = [stack.enter_context(_looking(moment)) for _ in range(workers)]
-        pool = stack.enter_context(ThreadPoolExecutor(workers))
-        team = _Team(queue=iter(names), server=moment.server, stopped=threading.Event(), connections=connections)
-        futures = [pool.submit(team.work, connection) for connection in connections]
+def _measure_all(names: list[tuple[str, str]], moment: Moment) -> list[Table]:
+    team = _Team(queue=iter(names), server=moment.server, stopped=threading.Event(), connections=moment.connections)
+    with ThreadPoolExecutor(len(moment.connections)) as pool:
+        futures = [pool.submit(team.work, connection) for connection in moment.connections]
         try:
             return [table for future in futures for table in future.result()]
         except BaseException:
             team.stop()
             raise
-
-
-@contextmanager
-def _looking(moment: Moment) -> Iterator[Session]:
-    """One more connection that sees the moment."""
-    with contextlib.closing(connect(moment.server, moment.dbname)) as connection:
-        with translated(moment.server):
-            begin_at(connection, exported=moment.exported)
-        yield connection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +131,7 @@ class _Team:
     queue: Iterator[tuple[str, str]]
     server: Server
     stopped: threading.Event
-    connections: list[Session]
+    connections: tuple[Session, ...]
 
     def work(self, connection: Session) -> list[Table]:
         measured = list[Table]()

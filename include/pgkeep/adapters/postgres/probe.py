@@ -38,7 +38,7 @@ class SourceReport:
 
 def probe_source(source: PostgresSource, *, seconds: float = 10.0) -> SourceReport:
     """Looks at a source; `seconds`: for one table's long rows. Raises Unavailable, ConfigError (no way in, too old)."""
-    with open_moment(source.server, source.dbname) as moment:
+    with open_moment(source.server, source.dbname, connections=1) as moment:
         major = require_supported(moment.connection, source.server)
         ignored = find_ignored(moment, source.ignored_tables)
         with translated(source.server):

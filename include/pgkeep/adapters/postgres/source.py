@@ -35,7 +35,7 @@ class PostgresSource:
     """A database of a PostgreSQL server >= 13. Keeps nothing for itself in it.
 
     `ignored_tables`: `schema.table` as SQL writes them; their definitions are dumped, their rows are not.
-    `bin_dir`: where pg_dump is, else it is looked for. `workers`: connections that measure at the same time.
+    `bin_dir`: where pg_dump is, else it is looked for.
     Seconds: `patience` to wait for the writer's lock, `lock_wait` for each of pg_dump's locks on the tables.
     """
 
@@ -46,7 +46,6 @@ class PostgresSource:
         dbname: str,
         ignored_tables: Sequence[str] = (),
         bin_dir: Path | None = None,
-        workers: int = 2,
         patience: float = 60.0,
         lock_wait: float = 30.0,
     ) -> None:
@@ -54,7 +53,6 @@ class PostgresSource:
         self.dbname = dbname
         self.ignored_tables = tuple(ignored_tables)
         self.bin_dir = bin_dir
-        self._workers = workers
         self._patience = patience
         self._lock_wait = lock_wait
 
@@ -79,9 +77,7 @@ class PostgresSource:
             require_privileges(moment.connection, self.label)
             require_restorable(moment.connection, ignored)
         tools = find_tools(major, directory=self.bin_dir)
-        return PostgresSnapshot(
-            moment=moment, ignored=ignored, tools=tools, workers=self._workers, lock_wait=self._lock_wait
-        )
+        return PostgresSnapshot(moment=moment, ignored=ignored, tools=tools, lock_wait=self._lock_wait)
 
     @contextmanager
     def exclusively(self) -> Iterator[None]:
@@ -135,7 +131,6 @@ class PostgresSnapshot:
     moment: Moment
     ignored: IgnoredTables
     tools: Tools
-    workers: int
     lock_wait: float
     _sequences: tuple[SequenceState, ...] | None = field(default=None, init=False, repr=False)
 
@@ -181,7 +176,7 @@ class PostgresSnapshot:
 
     def inventory(self) -> Inventory:
         """Counts and fingerprints of what `dump` wrote, and the sequences as they stood when it began."""
-        return take_inventory(self.moment, ignored=self.ignored, sequences=self._sequences, workers=self.workers)
+        return take_inventory(self.moment, ignored=self.ignored, sequences=self._sequences)
 
     def _hold_still(self) -> None:
         """Called when pg_dump has all its locks: it has just read the sequences."""

@@ -27,11 +27,10 @@ log = logging.getLogger(__name__)
 class PostgresTarget:
     """A database name on a PostgreSQL server >= 13. `bin_dir`: where pg_restore is, else it is looked for."""
 
-    def __init__(self, *, server: Server, dbname: str, bin_dir: Path | None = None, workers: int = 2) -> None:
+    def __init__(self, *, server: Server, dbname: str, bin_dir: Path | None = None) -> None:
         self.server = server
         self.dbname = dbname
         self._bin_dir = bin_dir
-        self._workers = workers
 
     @property
     def label(self) -> str:
@@ -72,7 +71,7 @@ class PostgresTarget:
     def take_inventory_of(self, name: str, like: Inventory) -> Inventory:
         """What the database `name` of this server holds, with `like`'s ignored tables. Raises as a source does."""
         with open_moment(self.server, name) as moment:
-            measured = take_inventory(moment, ignored=find_ignored(moment, like.ignored), workers=self._workers)
+            measured = take_inventory(moment, ignored=find_ignored(moment, like.ignored))
         return replace(measured, dbname=self.dbname)
 
     def apply_to(self, name: str, changes: Iterable[bytes]) -> None:

@@ -111,7 +111,7 @@ class LogicalCapture:
         with self._connected() as connection, translated(self._source.server):
             history = read_history(connection)
             leave_token(connection, token)
-        return LogicalWindow(
+        window = LogicalWindow(
             snapshot=self._source.snapshot_of(moment),
             slot=self._slot,
             history=history,
@@ -120,6 +120,8 @@ class LogicalCapture:
             then=then,
             measured=self._measured,
         )
+        window.look_first()
+        return window
 
     @contextmanager
     def _connected(self) -> Iterator[Session]:

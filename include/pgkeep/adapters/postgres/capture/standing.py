@@ -1,12 +1,12 @@
 """Where a source stands at a cut, and whether what was read of its changes explains how it came there."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pgkeep.adapters.postgres.gate import translated
 from pgkeep.adapters.postgres.moment import Moment
 from pgkeep.adapters.postgres.slot import History
 from pgkeep.adapters.postgres.source import PostgresSnapshot
-from pgkeep.inventory import SequenceState, TableName
+from pgkeep.inventory import SequenceState
 from pgkeep.model import Position
 
 from . import witnesses
@@ -21,10 +21,11 @@ def position(
     token: str,
     then: Position | None,
     sequences: Iterable[SequenceState],
-    unlisted: Iterable[TableName],
+    tables: Mapping[str, str],
 ) -> Position:
-    """All witnesses at the snapshot's cut, and all WAL since then retained. `then`: the position at the cut before.
+    """All witnesses at the snapshot's cut, and all WAL since then retained.
 
+    `then`: the position at the cut before; `tables`: witnesses of those that the slot does not show.
     Raises Unavailable, ToolFailedError.
     """
     moment = snapshot.moment
@@ -44,18 +45,13 @@ def position(
         large_objects=witnesses.large_objects(moment),
         sequences=witnesses.sequences(sequences),
         identities=_identities(moment),
-        tables={name_of(table): witnesses.table(moment, table.schema, table.name) for table in unlisted},
+        tables=tables,
     )
 
 
 def _identities(moment: Moment) -> dict[str, tuple[str, ...]]:
     with translated(moment.server):
         return {str(oid): names for oid, names in identities(moment.connection).items()}
-
-
-def name_of(table: TableName) -> str:
-    """A table's name as people write it, and as a key."""
-    return f"{table.schema}.{table.name}"
 
 
 def unexplained(now: Position, then: Position, *, ddl: int, event_triggers: bool) -> str | None:

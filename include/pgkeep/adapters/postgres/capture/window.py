@@ -1,7 +1,7 @@
 """One window: what was committed after the cut before, and is seen by the snapshot of this one."""
 
 import secrets
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -9,8 +9,10 @@ from pgkeep.adapters.postgres.changes.ddl import DdlReplay
 from pgkeep.adapters.postgres.changes.encoding import codec_of
 from pgkeep.adapters.postgres.changes.translation import Translation
 from pgkeep.adapters.postgres.gate import translated
+from pgkeep.adapters.postgres.guard import hold
 from pgkeep.adapters.postgres.installation import Installed, look
 from pgkeep.adapters.postgres.measure import measure_sequences
+from pgkeep.adapters.postgres.moment import let_go
 from pgkeep.adapters.postgres.properties import read_roles
 from pgkeep.adapters.postgres.running import ToolFailedError
 from pgkeep.adapters.postgres.slot import History, in_use, lost, lsn, lsn_text, peek
@@ -21,10 +23,11 @@ from pgkeep.model import Cut, Link, Position
 from pgkeep.ports import Inexact
 from pgkeep.visibility import visible
 
+from . import witnesses
 from .agreement import differing, identities
 from .reading import Reading
 from .remeasure import remeasure
-from .standing import name_of, position, unexplained
+from .standing import position, unexplained
 from .trailer import trailer
 
 PSQL_SCRIPT_FAILED = 3
@@ -46,6 +49,7 @@ class LogicalWindow:
     since: Cut | None
     then: Position | None
     measured: int
+    _position: Position = field(init=False, repr=False)
     _reading: Reading | None = field(default=None, init=False, repr=False)
     _translation: Translation | None = field(default=None, init=False, repr=False)
 
@@ -58,13 +62,26 @@ class LogicalWindow:
         return self.snapshot.server_version
 
     def dump(self) -> Iterator[bytes]:
-        return self.snapshot.dump()
+        let_go(self.snapshot.moment)  # pg_dump would queue behind whoever waits for us
+        yield from self.snapshot.dump()
 
     def globals(self) -> Iterator[bytes]:
         return self.snapshot.globals()
 
     def inventory(self) -> Inventory:
         return self.snapshot.inventory()
+
+    def look_first(self) -> None:
+        """Looks at the tables that the slot does not show, while nobody has rewritten them since the cut.
+
+        Those that were written are held from here on, for they are carried whole; after everything that might queue
+        behind somebody who waits for us. Raises Disturbed, Unavailable, ConfigError.
+        """
+        hold(self._unlisted, self.snapshot.moment)
+        tables = {str(table): witnesses.table(self.snapshot.moment, table) for table in self._unlisted}
+        let_go(self.snapshot.moment)
+        self._position = self._stand(tables)
+        hold(self._written, self.snapshot.moment)
 
     def changes(self) -> Generator[bytes]:
         """The file of this window; nothing if there is nothing to say. See the port."""
@@ -131,7 +148,7 @@ class LogicalWindow:
             gap=gap,
             transactions=done.transactions if done else 0,
             changes=done.changes if done else 0,
-            stale=tuple(map(name_of, self._resynced)) if done else (),
+            stale=tuple(map(str, self._resynced)) if done else (),
         )
 
     def alone(self) -> bool:
@@ -149,8 +166,7 @@ class LogicalWindow:
     def _sequences(self) -> tuple[SequenceState, ...]:
         return measure_sequences(self.snapshot.moment)
 
-    @cached_property
-    def _position(self) -> Position:
+    def _stand(self, tables: Mapping[str, str]) -> Position:
         try:
             return position(
                 self.snapshot,
@@ -159,7 +175,7 @@ class LogicalWindow:
                 token=self.token,
                 then=self.then,
                 sequences=self._sequences,
-                unlisted=self._unlisted,
+                tables=tables,
             )
         except ToolFailedError as failure:
             raise Unavailable(f"{failure}", next_step="nothing was stored; run it again") from failure
@@ -175,11 +191,19 @@ class LogicalWindow:
     @cached_property
     def _resynced(self) -> tuple[TableName, ...]:
         """The tables to carry whole: written since the last cut where the slot does not show it, or listed only now."""
-        if self._reading is None or self.then is None:
+        if self._reading is None:
             return ()
-        now, then = self._position.tables, self.then.tables
-        written = {table for table in self._unlisted if now[name_of(table)] != then.get(name_of(table))}
-        return tuple(sorted(written | self._reading.relisted, key=name_of))
+        carried = tuple(sorted({*self._written, *self._reading.relisted}, key=str))
+        hold(carried, self.snapshot.moment)
+        return carried
+
+    @cached_property
+    def _written(self) -> tuple[TableName, ...]:
+        """The tables that the slot does not show, and that were written since the cut before."""
+        if self.then is None:
+            return ()
+        then = self.then.tables
+        return tuple(table for table in self._unlisted if self._position.tables[str(table)] != then.get(str(table)))
 
     # --- reading ------------------------------------------------------------------------------------------------
 

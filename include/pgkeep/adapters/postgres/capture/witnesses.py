@@ -13,7 +13,7 @@ from pgkeep.adapters.postgres.moment import Moment
 from pgkeep.adapters.postgres.programs import Tools
 from pgkeep.adapters.postgres.relations import OURS
 from pgkeep.adapters.postgres.running import Command, read
-from pgkeep.inventory import SequenceState
+from pgkeep.inventory import SequenceState, TableName
 from pgkeep.model import Digest
 
 # The catalogs that pg_dump reads. Each row's place and writer change with the row.
@@ -89,6 +89,7 @@ TABLE = """
     SELECT count(*) || ':' || coalesce(sum(hashtextextended(ctid || '/' || xmin, 0)::numeric), 0) FROM ONLY {table}
 """
 OUR_PUBLICATION = (b" PUBLICATION pgkeep ", b" PUBLICATION pgkeep;")
+LOCK_WAIT = "--lock-wait-timeout=30s"
 RESTRICTED = (b"\\restrict ", b"\\unrestrict ")
 
 
@@ -104,9 +105,9 @@ def large_objects(moment: Moment) -> str:
     return _text(moment, LARGE_OBJECTS.format(pages=PAGES if may == "true" else "'unread'"))
 
 
-def table(moment: Moment, schema: str, name: str) -> str:
+def table(moment: Moment, table: TableName) -> str:
     """Whether any row of that table was written. Raises Unavailable, ConfigError."""
-    return _text(moment, TABLE.format(table=quoted(schema, name)))
+    return _text(moment, TABLE.format(table=quoted(table.schema, table.name)))
 
 
 def sequences(states: Iterable[SequenceState]) -> Digest:
@@ -116,7 +117,7 @@ def sequences(states: Iterable[SequenceState]) -> Digest:
 
 def schema(moment: Moment, tools: Tools) -> Digest:
     """The definition of everything, by `pg_dump --schema-only` under the moment's snapshot. Raises ToolFailedError."""
-    arguments = ["--schema-only", f"--snapshot={moment.exported}", f"--exclude-schema={OURS}"]
+    arguments = ["--schema-only", f"--snapshot={moment.exported}", f"--exclude-schema={OURS}", LOCK_WAIT]
     lines = _lines(read(_command(moment, tools, "pg_dump", arguments)))
     return _digest(line for line in lines if not any(ours in line for ours in OUR_PUBLICATION))
 
