@@ -73,7 +73,7 @@ class Writers:
 
     def work(self, seed: int) -> None:
         dice = random.Random(seed)
-        while not self.stopped.is_set():
+        while not self.stopped.wait(0.1):
             if seed == 0 and dice.random() < 0.05:  # every few seconds
                 self.complaints += self.node.psql_complaints("TRUNCATE note", dbname=self.name)
             script = "\n".join(self.transaction(dice) for _ in range(20))
@@ -91,7 +91,9 @@ class Writers:
             INSERT INTO note VALUES ('kept {many}'); COMMIT;"""
         rolled_back = f"BEGIN; DELETE FROM transfer WHERE id % 7 = {one % 7}; ROLLBACK;"
         measured = f"INSERT INTO measured VALUES ('{day}', {many}) ON CONFLICT DO NOTHING;"
-        moved = f"UPDATE measured SET day = ('2020-12-3' || (value::int % 2))::date WHERE value = {many} AND day > '2021-01-01';"
+        moved = f"""
+            UPDATE measured SET day = ('2020-12-3' || (value::int % 2))::date
+            WHERE value = {many} AND day > '2021-01-01';"""
         large = f"""
             INSERT INTO document SELECT {many}, 'about', decode(repeat('ab', 40000), 'hex') ON CONFLICT DO NOTHING;"""
         unchanged_large = f"UPDATE document SET about = about || 'x' WHERE id = {many};"

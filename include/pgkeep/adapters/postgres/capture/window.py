@@ -69,7 +69,8 @@ class LogicalWindow:
         return self.snapshot.globals()
 
     def inventory(self) -> Inventory:
-        return self.snapshot.inventory()
+        """Its sequences stand as the changes leave them: both ways to this cut must show the same."""
+        return replace(self.snapshot.inventory(), sequences=self._sequences)
 
     def look_first(self) -> None:
         """Looks at the tables that the slot does not show, while nobody has rewritten them since the cut.
