@@ -18,6 +18,7 @@ import pytest
 import requests
 
 from pgkeep import sandbox as servers
+from pgkeep.adapters.postgres import Server
 from pgkeep.sandbox import peer_servers
 from pgkeep.sandbox.demo import Measured, measure
 
@@ -53,6 +54,21 @@ class Node:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def with_source(self, server: Server, *, tools: Path, passwords: Path) -> "Node":
+        """The same node with another source. `tools`: PostgreSQL's programs; `passwords`: a file to write."""
+        address, user = f"{server.host}:{server.port}", server.user
+        passwords.write_text(Path(self.environ["PGPASSFILE"]).read_text() + f"{address}:*:{user}:{server.password}\n")
+        passwords.chmod(0o600)
+        connection = json.loads(self.environ["AIRFLOW_CONN_PGKEEP_SOURCE"])
+        connection |= {"host": server.host, "port": server.port, "login": user, "password": server.password}
+        source = {
+            "AIRFLOW_CONN_PGKEEP_SOURCE": json.dumps(connection),
+            "PGKEEP_SOURCE_URL": f"postgresql://{user}@{address}",
+            "PGPASSFILE": str(passwords),
+            "PATH": f"{tools}:{self.environ['PATH']}",
+        }
+        return Node(home=self.home, environ={**self.environ, **source})
 
     def measure(self, dbname: str, *, server: str = "SOURCE") -> Mapping[str, Measured]:
         """Every table and sequence, measured by the demo's own means, which are not pgkeep's."""

@@ -10,7 +10,10 @@ import pytest
 from contracts.test_capture import backup_of
 from fix_postgres import Database, new_database, quoted, server
 from pgkeep.adapters.postgres import LogicalCapture
+from pgkeep.adapters.postgres.guard import hold
+from pgkeep.adapters.postgres.moment import open_moment
 from pgkeep.errors import ConfigError, Disturbed
+from pgkeep.inventory import TableName
 from pgkeep.model import Backup, Link
 from pgkeep.ports import Inexact
 
@@ -219,9 +222,16 @@ def test_a_table_carried_whole_is_not_carried_empty(database: Database) -> None:
     last = begun(database)
     database.run("INSERT INTO without_key VALUES ('one')")
     with capture_of(database).window(last) as window:
-        database.run("TRUNCATE without_key")
-        with pytest.raises(Disturbed, match="without_key was rewritten"):
-            list(window.changes())
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            database.run("SET lock_timeout = 100", "TRUNCATE without_key")
+        assert b"\none\n" in b"".join(window.changes())
+
+
+def test_a_table_rewritten_before_it_is_held_makes_the_moment_void(database: Database) -> None:
+    with open_moment(database.server, database.name) as moment:
+        database.run("TRUNCATE kept")
+        with pytest.raises(Disturbed, match=r"public\.kept was rewritten"):
+            hold([TableName(schema="public", name="kept")], moment)
 
 
 def test_a_table_that_somebody_is_about_to_change_is_not_waited_for(database: Database) -> None:

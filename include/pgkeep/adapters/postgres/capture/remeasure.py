@@ -9,10 +9,12 @@ from pgkeep.adapters.postgres.moment import Moment
 from pgkeep.adapters.postgres.relations import OF_USERS, RELATIONS
 from pgkeep.inventory import Table, TableName
 
-SIZES = f"""
-    SELECT n.nspname, c.relname, pg_table_size(c.oid)::int8 FROM {RELATIONS}
-    WHERE c.relkind = 'r' AND {OF_USERS} AND c.oid <> ALL (%s::oid[]) ORDER BY 3, 1, 2
+TABLES = f"""
+    SELECT c.oid::int8, n.nspname, c.relname FROM {RELATIONS}
+    WHERE c.relkind = 'r' AND {OF_USERS} AND c.oid <> ALL (%s::oid[]) ORDER BY 2, 3
 """  # noqa: S608 - no value of anybody's is in it
+# This opens the tables, so they must be held.
+SIZES = "SELECT oid, pg_table_size(oid)::int8 FROM unnest(%s::int8[]) AS oid ORDER BY 2, 1"
 
 
 def remeasure(
@@ -23,18 +25,26 @@ def remeasure(
     Tables that somebody is about to change are among those: their turn comes at another cut.
     Raises Unavailable, ConfigError, Corrupted.
     """
-    with translated(moment.server):
-        rows = moment.connection.execute(SIZES, [list(without)]).fetchall()
-    small, others = list[TableName](), list[TableName]()
-    for schema, name, size in rows:
-        table = TableName(schema=str(schema), name=str(name))
-        if changed is not None and table not in changed:
-            continue
-        budget -= int(str(size))
+    wanted = {
+        oid: table for oid, table in _tables(moment, without=without).items() if changed is None or table in changed
+    }
+    still = held(wanted.values(), moment)
+    measured = dict[int, TableName]()
+    for oid, size in _sizes(moment, [oid for oid, table in wanted.items() if table in still]):
+        budget -= size
         if budget >= 0:
-            small.append(table)
-        else:
-            others.append(table)
-    still = held(small, moment)
-    names = [(table.schema, table.name) for table in small if table in still]
-    return measure_named(moment, names), (*others, *(table for table in small if table not in still))
+            measured[oid] = wanted[oid]
+    others = tuple(table for oid, table in wanted.items() if oid not in measured)
+    return measure_named(moment, [(table.schema, table.name) for table in measured.values()]), others
+
+
+def _tables(moment: Moment, *, without: Collection[int]) -> dict[int, TableName]:
+    with translated(moment.server):
+        rows = moment.connection.execute(TABLES, [list(without)]).fetchall()
+    return {int(str(oid)): TableName(schema=str(schema), name=str(name)) for oid, schema, name in rows}
+
+
+def _sizes(moment: Moment, oids: list[int]) -> list[tuple[int, int]]:
+    """Oid and bytes, the smallest first."""
+    with translated(moment.server):
+        return [(int(str(oid)), int(str(size))) for oid, size in moment.connection.execute(SIZES, [oids])]
