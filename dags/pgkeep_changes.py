@@ -18,7 +18,8 @@ A run brings the journal up to now, at least to the end of its interval.
 | green, tasks *skipped* | An earlier run went beyond this interval: the log of `collect_changes` names its entry. |
 | *a full backup is made* in that log | The changes could not be carried exactly. The reason: `pgkeep list NAME` |
 | *up for retry* | Something did not answer, or two runs met. Nothing to do, unless it stays so. |
-| `replicate` *deferred* | A peer is away: bring it back. No worker is held meanwhile. |
+| `replicate` *deferred* | A peer is away: bring it back, within two hours. No worker is held meanwhile. |
+| `replicate` red | It stayed away. The source keeps the changes; the next run collects all of them again. |
 | red | It will not mend itself. Do what the log's last error says after *Next*, then clear the task. |
 
 **Missed hours** need nothing: the source keeps the changes, and the next run collects them all. Where each hour is to
@@ -48,6 +49,9 @@ from pgkeep.airflow.operators import (
 from pgkeep.airflow.windows import first_window
 from pgkeep.settings import VARIABLE, load
 
+HOURS = 2
+"""That long a run waits for its copies. Then somebody is told, and the next run looks after the source's disk."""
+
 # Without a valid file this raises: Airflow shows an import error. Silence would look like backups.
 for name, database in load(os.environ.get(VARIABLE)).databases.items():
     if database.capture == "none":
@@ -74,7 +78,7 @@ for name, database in load(os.environ.get(VARIABLE)).databases.items():
         check_encryption = CheckEncryptionOperator(
             task_id="check_encryption", database=name, stored=collect_changes.output
         )
-        replicate = ReplicateOperator(task_id="replicate", database=name, sealed=check_encryption.output)
+        replicate = ReplicateOperator(task_id="replicate", database=name, sealed=check_encryption.output, hours=HOURS)
         record = RecordOperator(task_id="record", database=name, replicated=replicate.output)
         release = ReleaseOperator(task_id="release", database=name, entry=record.output, outlets=[either(name)])
 

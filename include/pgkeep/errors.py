@@ -3,7 +3,7 @@
     PgkeepError
     ├── ConfigError       a setting is missing, or contradicts another      you      exit 3
     ├── Unavailable       a system did not answer; a retry may help         nobody   exit 4
-    │   ├── Disturbed         a moment was spoilt; another one at once      nobody   exit 4
+    │   ├── Disturbed         somebody was in the way; again at once      nobody   exit 4
     │   └── JournalMovedOn    another writer was faster; start again        nobody   exit 4
     ├── NotReplicated     fewer copies than asked, so far                   nobody   exit 5
     ├── Corrupted         bytes or journal disagree with the record         you, now exit 6
@@ -46,7 +46,7 @@ class Unavailable(PgkeepError):
 
 
 class Disturbed(Unavailable):
-    """A table was rewritten in the very moment that was to be read. Nothing was stored; the next moment may do."""
+    """Somebody was in the way at that very moment, by rewriting a table, say. Nothing was stored; the next may do."""
 
 
 class JournalMovedOn(Unavailable):

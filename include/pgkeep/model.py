@@ -43,8 +43,9 @@ class Position:
 
     `slot` has kept the WAL from `retained` (an LSN) on; `token` was written into it right after the cut. `system`,
     `timeline`, `database` and `publication` (their oids) say which history that is. The rest are witnesses of what a
-    slot does not show: another value means that something has changed; `tables` are those that the slot does not show
-    at all, by name; `identities`, by table (its oid), the columns that are GENERATED ALWAYS AS IDENTITY.
+    slot does not show: another value means that something has changed. `triggers`: of our own event triggers; `tables`:
+    of those that the slot does not show at all, by name; `identities`: by table (its oid), the columns that are
+    GENERATED ALWAYS AS IDENTITY.
     """
 
     slot: str
@@ -55,6 +56,7 @@ class Position:
     retained: str
     token: str
     catalogs: str
+    triggers: str
     schema: Digest
     globals: Digest
     large_objects: str

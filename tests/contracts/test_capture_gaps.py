@@ -8,8 +8,9 @@ import psycopg
 import pytest
 
 from contracts.test_capture import backup_of
+from fix_majors import NEWEST
 from fix_postgres import Database, new_database, quoted, server
-from pgkeep.adapters.postgres import LogicalCapture
+from pgkeep.adapters.postgres import LogicalCapture, Server
 from pgkeep.adapters.postgres.guard import hold
 from pgkeep.adapters.postgres.moment import open_moment
 from pgkeep.errors import ConfigError, Disturbed
@@ -82,7 +83,7 @@ GAPS = [
     ("DO $$BEGIN CREATE TABLE by_do (id int); END$$", "DO"),
     ("SELECT make_table()", "function"),
     ("SELECT lo_from_bytea(0, 'large')", "large objects were changed"),
-    (UNSEEN, "without event triggers"),
+    (UNSEEN, "event triggers were altered"),
     ("""SELECT pg_logical_emit_message(true, 'pgkeep:ddl', '{"ev": "ddl_command_end", "cu": "postgres"}')""", "forged"),
     ("ALTER EVENT TRIGGER {trigger} DISABLE", "event trigger"),
 ]
@@ -96,6 +97,24 @@ def test_what_cannot_be_carried_says_why(database: Database, act: str, reason: s
     with pytest.raises(Inexact) as doubt:
         carried(database, last)
     assert reason in doubt.value.reason
+
+
+def test_ddl_that_was_shown_does_not_hide_what_was_not(database: Database) -> None:
+    last = begun(database)
+    database.run(UNSEEN)
+    database.run("CREATE TABLE seen (id int PRIMARY KEY)")
+    with pytest.raises(Inexact, match="event triggers were altered"):
+        carried(database, last)
+
+
+def test_a_session_that_has_switched_event_triggers_off(server_of: Callable[[int], Server]) -> None:
+    with new_database(server_of(NEWEST), made=MADE) as database:
+        capture_of(database).install()
+        last = begun(database)
+        database.run("SET event_triggers = off", "CREATE TABLE unseen (id int PRIMARY KEY)")
+        with pytest.raises(Inexact, match="in a session without event triggers"):
+            carried(database, last)
+        capture_of(database).uninstall()
 
 
 def test_the_source_goes_on_exactly_after_a_gap(database: Database) -> None:

@@ -47,6 +47,7 @@ def position() -> Position:
         retained="0/0",
         token="",
         catalogs="",
+        triggers="",
         schema=NONE,
         globals=NONE,
         large_objects="",

@@ -112,22 +112,26 @@ class CheckEncryptionOperator(BackupStep):
 class ReplicateOperator(BackupStep):
     """Waits for the copies, without a worker slot, until the vault's `replication_hours` are over. -> `Replicated`.
 
-    `patience`: seconds in the worker before it makes room; `pause`: seconds before the triggerer's first look. Peers
+    `hours`: another limit instead. `patience`: seconds in the worker before it makes room; `pause`: seconds before the triggerer's first look. Peers
     that are down or silent meanwhile are waited for. Cleared after that, it goes on; nothing is dumped again.
     """
 
     template_fields = ("sealed",)
 
-    def __init__(self, *, sealed: Any, patience: float = 10.0, pause: float = 15.0, **kwargs: Any) -> None:
+    def __init__(
+        self, *, sealed: Any, hours: float | None = None, patience: float = 10.0, pause: float = 15.0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.sealed = sealed
+        self.hours = hours
         self.patience = patience
         self.pause = pause
 
     def execute(self, context: "Context") -> Record:
         with airflow_outcome():
             site = self.site()
-            return self._replicate(site, deadline=time.time() + site.replication_seconds, pause=self.pause)
+            seconds = site.replication_seconds if self.hours is None else 3600 * self.hours
+            return self._replicate(site, deadline=time.time() + seconds, pause=self.pause)
 
     def go_on(self, context: "Context", event: dict[str, Any]) -> Record:
         """Called when the trigger has fired. Raises AirflowFailException when the deadline is over."""

@@ -96,6 +96,7 @@ class MemoryWindow(MemorySnapshot):
             retained=self.cut.lsn,
             token=self.cut.lsn,
             catalogs="",
+            triggers="",
             schema=NOTHING,
             globals=NOTHING,
             large_objects="",

@@ -20,12 +20,18 @@ IDENTITIES = """
     WHERE attidentity = 'a' AND NOT attisdropped AND NOT EXISTS (
         SELECT FROM pg_index WHERE indrelid = attrelid AND indisprimary AND attnum = ANY (indkey)) GROUP BY 1
 """
+TABLES = "SELECT oid::int8 FROM pg_class WHERE relkind = 'r'"
 
 
 def identities(connection: Session) -> dict[int, tuple[str, ...]]:
     """By table, its columns that are GENERATED ALWAYS AS IDENTITY, but not of its primary key. Raises psycopg.Error."""
     found = connection.execute(IDENTITIES).fetchall()
     return {int(str(oid)): tuple(map(str, names)) for oid, names in found if isinstance(names, list)}
+
+
+def tables(connection: Session) -> frozenset[int]:
+    """The oids of all tables there are. Raises psycopg.Error."""
+    return frozenset(int(str(oid)) for (oid,) in connection.execute(TABLES))
 
 
 def differing(moment: Moment, relations: Mapping[int, Relation]) -> str | None:

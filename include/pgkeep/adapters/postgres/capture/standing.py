@@ -40,6 +40,7 @@ def position(
         retained=then.retained if then else snapshot.cut.lsn,
         token=token,
         catalogs=catalogs,
+        triggers=witnesses.triggers(moment),
         schema=then.schema if then is not None and unchanged else witnesses.schema(moment, snapshot.tools),
         globals=witnesses.globals_of(snapshot.globals()),
         large_objects=witnesses.large_objects(moment),
@@ -58,6 +59,8 @@ def unexplained(now: Position, then: Position, *, ddl: int, event_triggers: bool
     """What changed without anything in the slot that says how; `ddl`: statements that it did show."""
     if now.large_objects != then.large_objects:
         return "large objects were changed, which logical decoding does not show"
+    if now.triggers != then.triggers:
+        return "pgkeep's event triggers were altered: for a while they may not have shown how the schema changed"
     if now.schema == then.schema or ddl:
         return None
     if not event_triggers:

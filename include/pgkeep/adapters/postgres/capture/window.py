@@ -17,14 +17,14 @@ from pgkeep.adapters.postgres.properties import read_roles
 from pgkeep.adapters.postgres.running import ToolFailedError
 from pgkeep.adapters.postgres.slot import History, in_use, lost, lsn, lsn_text, peek
 from pgkeep.adapters.postgres.source import PostgresSnapshot
-from pgkeep.errors import Unavailable
+from pgkeep.errors import Disturbed, Unavailable
 from pgkeep.inventory import Inventory, SequenceState, TableName, Update
 from pgkeep.model import Cut, Link, Position
 from pgkeep.ports import Inexact
 from pgkeep.visibility import visible
 
 from . import witnesses
-from .agreement import differing, identities
+from .agreement import differing, identities, tables
 from .reading import Reading
 from .remeasure import remeasure
 from .standing import position, unexplained
@@ -79,9 +79,9 @@ class LogicalWindow:
         behind somebody who waits for us. Raises Disturbed, Unavailable, ConfigError.
         """
         hold(self._unlisted, self.snapshot.moment)
-        tables = {str(table): witnesses.table(self.snapshot.moment, table) for table in self._unlisted}
+        unlisted = {str(table): witnesses.table(self.snapshot.moment, table) for table in self._unlisted}
         let_go(self.snapshot.moment)
-        self._position = self._stand(tables)
+        self._position = self._stand(unlisted)
         hold(self._written, self.snapshot.moment)
 
     def changes(self) -> Generator[bytes]:
@@ -95,6 +95,7 @@ class LogicalWindow:
             listen=reading.listen,
             server_version=self.server_version,
             always=self._always_generated(),
+            there=self._there(),
             ignored={(table.schema, table.name) for table in self.snapshot.ignored.tables},
         )
         head = list[bytes]()
@@ -121,7 +122,7 @@ class LogicalWindow:
         assert self._reading
         assert self._translation
         touched = {TableName(schema=schema, name=name) for schema, name in self._translation.touched}
-        tables, unmeasured = remeasure(
+        measured, unmeasured = remeasure(
             self.snapshot.moment,
             changed=None if self._reading.ddl else touched | {*self._resynced},
             without=self.snapshot.ignored.oids,
@@ -132,7 +133,7 @@ class LogicalWindow:
         return Update(
             cut=self.cut,
             roles=tuple(sorted({*roles, *self._reading.replay.roles})),
-            tables=tables,
+            tables=measured,
             unmeasured=unmeasured,
             all_unmeasured=bool(self._reading.ddl),
             sequences=self._sequences,
@@ -167,7 +168,7 @@ class LogicalWindow:
     def _sequences(self) -> tuple[SequenceState, ...]:
         return measure_sequences(self.snapshot.moment)
 
-    def _stand(self, tables: Mapping[str, str]) -> Position:
+    def _stand(self, unlisted: Mapping[str, str]) -> Position:
         try:
             return position(
                 self.snapshot,
@@ -176,7 +177,7 @@ class LogicalWindow:
                 token=self.token,
                 then=self.then,
                 sequences=self._sequences,
-                tables=tables,
+                tables=unlisted,
             )
         except ToolFailedError as failure:
             raise Unavailable(f"{failure}", next_step="nothing was stored; run it again") from failure
@@ -215,6 +216,10 @@ class LogicalWindow:
             now = identities(self.snapshot.moment.connection)
         return now | {int(oid): (*now.get(int(oid), ()), *names) for oid, names in self.then.identities.items()}
 
+    def _there(self) -> frozenset[int]:
+        with translated(self.snapshot.moment.server):
+            return tables(self.snapshot.moment.connection)
+
     def _begin_reading(self, codec: str) -> Reading:
         assert self.since
         assert self.then
@@ -242,7 +247,9 @@ class LogicalWindow:
             busy = in_use(self.snapshot.moment.connection, self.slot)
         if why:
             return Inexact(why)
-        if busy or failure.code != PSQL_SCRIPT_FAILED:
+        if busy:
+            return Disturbed(f"somebody else reads the slot {self.slot} at this moment", next_step="run it again")
+        if failure.code != PSQL_SCRIPT_FAILED:
             return Unavailable(f"the changes could not be read from {self.slot}: {failure}", next_step="run it again")
         return Inexact(f"the changes cannot be decoded: {failure}")
 

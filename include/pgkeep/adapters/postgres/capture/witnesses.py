@@ -76,6 +76,10 @@ CLASSES = """
         pg_get_expr(relpartbound, oid)), 0)::numeric), 0) AS s
     FROM pg_class WHERE relpersistence <> 't'
 """
+TRIGGERS = """
+    SELECT coalesce(string_agg(oid || '/' || xmin, ' ' ORDER BY oid), '') FROM pg_event_trigger
+    WHERE evtname LIKE 'pgkeep%'
+"""
 # A page keeps its writer as long as it is not written again.
 LARGE_OBJECTS = """
     SELECT (SELECT count(*) || ':' || coalesce(sum(hashtextextended(oid || '/' || xmin, 0)::numeric), 0)
@@ -97,6 +101,11 @@ def catalogs(moment: Moment) -> str:
     """Whether anything in the catalogs changed: quick, and now and then a false alarm. Raises Unavailable."""
     union = " UNION ALL ".join([*(ROWS.format(catalog=catalog) for catalog in CATALOGS), CLASSES])
     return _text(moment, f"SELECT sum(n) || ':' || sum(s) FROM ({union}) AS all_of_them")  # noqa: S608 - our own names
+
+
+def triggers(moment: Moment) -> str:
+    """Whether our event triggers are the same ones, and nobody has altered them: they may have been off for a while."""
+    return _text(moment, TRIGGERS)
 
 
 def large_objects(moment: Moment) -> str:

@@ -17,12 +17,17 @@ class Tables(dict[bytes, Table | None]):
     """
 
     def __init__(
-        self, *, codec: str, always: Mapping[int, Collection[str]], ignored: Collection[tuple[str, str]]
+        self,
+        *,
+        codec: str,
+        always: Mapping[int, Collection[str]],
+        there: Collection[int] | None,
+        ignored: Collection[tuple[str, str]],
     ) -> None:
         super().__init__()
         self.changed = dict[int, Relation]()
         self.names = set[tuple[str, str]]()
-        self._codec, self._always, self._ignored = codec, always, frozenset(ignored)
+        self._codec, self._always, self._there, self._ignored = codec, always, there, frozenset(ignored)
         self._relations = dict[bytes, Relation]()
         self._types = dict[int, TypeName]()
 
@@ -59,4 +64,6 @@ class Tables(dict[bytes, Table | None]):
         self.changed[relation.oid] = relation
         self.names.add((relation.schema, relation.name))
         always = self._always.get(relation.oid, ())
+        if self._there is not None and relation.oid not in self._there:
+            always = [column.name for column in relation.columns]
         return Table(relation, types=self._types, codec=self._codec, always=always)

@@ -51,6 +51,7 @@ class Translation:
     server_version  of the source, as PostgreSQL counts
     always          by a table's oid, its columns that are GENERATED ALWAYS AS IDENTITY, which the stream does not tell;
                     ones that are not any more do no harm
+    there           the oids of the tables there are at the end; of others, any column may have been such a one
     ignored         tables, by schema and name, whose rows are not carried
     """
 
@@ -63,13 +64,14 @@ class Translation:
         listen: Callable[[Message], bytes],
         server_version: int,
         always: Mapping[int, Collection[str]] | None = None,
+        there: Collection[int] | None = None,
         ignored: Collection[tuple[str, str]] = (),
     ) -> None:
         self.held: int | None = None
         """The lowest commit_lsn of the transactions held back."""
         self._judge, self._listen = judge, listen
         self._codec = codec_of(encoding)
-        self._tables = Tables(codec=self._codec, always=always or {}, ignored=ignored)
+        self._tables = Tables(codec=self._codec, always=always or {}, there=there, ignored=ignored)
         self._emission = Emission(nonce=nonce, encoding=encoding, server_version=server_version)
         self._transaction: Transaction | None = None
         self._acts = self._outside = self._between_transactions()
