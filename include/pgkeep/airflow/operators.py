@@ -112,8 +112,9 @@ class CheckEncryptionOperator(BackupStep):
 class ReplicateOperator(BackupStep):
     """Waits for the copies, without a worker slot, until the vault's `replication_hours` are over. -> `Replicated`.
 
-    `hours`: another limit instead. `patience`: seconds in the worker before it makes room; `pause`: seconds before the triggerer's first look. Peers
-    that are down or silent meanwhile are waited for. Cleared after that, it goes on; nothing is dumped again.
+    `hours`: another limit instead. `patience`: seconds in the worker before it makes room; `pause`: seconds before the
+    triggerer's first look. Peers that are down or silent meanwhile are waited for. Cleared after that, it goes on;
+    nothing is dumped again.
     """
 
     template_fields = ("sealed",)
