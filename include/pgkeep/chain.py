@@ -8,13 +8,20 @@ import itertools
 
 from pgkeep.errors import Corrupted, JournalMovedOn
 from pgkeep.journal import Journal
-from pgkeep.model import Backup, Cut, Entry, Instant, Link
+from pgkeep.model import Backup, Cut, Entry, Instant, Link, Position
 
 
 def link_of(entry: Entry) -> Link:
     """The link of an entry that has one."""
     assert entry.backup.link is not None, f"entry {entry.sequence} carries no changes"
     return entry.backup.link
+
+
+def position_of(backup: Backup) -> Position:
+    """Where the source stood at the chain's end."""
+    position = backup.link.position if backup.link else None
+    assert position is not None, "the chain does not end with this backup"
+    return position
 
 
 def links(journal: Journal) -> tuple[Entry, ...]:

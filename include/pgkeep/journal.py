@@ -45,7 +45,8 @@ class Journal:
 
     def recorded(self, backup: Backup) -> Entry | None:
         """The entry of this very backup, or None."""
-        return next((entry for entry in self.entries if entry.backup == backup), None)
+        passed = _passed(backup)
+        return next((entry for entry in self.entries if _passed(entry.backup) == passed), None)
 
     def entry(self, sequence: int | None = None) -> Entry:
         """The entry of that number, or the one that shows the latest moment. Raises NotRestorable.
@@ -104,15 +105,23 @@ def new_entry(replicated: Replicated, *, after: Journal, now: Instant) -> Entry:
 
 
 def append(head: Head, entry: Entry) -> Journal:
-    """The version after `head`, with one entry more."""
+    """The version after `head`, with one entry more. If that carries the chain on, no other is its end any more."""
     before = head.journal
+    entries = before.entries
+    if entry.backup.link is not None:
+        entries = tuple(replace(passed, backup=_passed(passed.backup)) for passed in entries)
     return replace(
         before,
         sequence=before.sequence + 1,
         previous=head.ancestor,
         written=entry.recorded,
-        entries=(*before.entries, entry),
+        entries=(*entries, entry),
     )
+
+
+def _passed(backup: Backup) -> Backup:
+    """As it is kept when the chain has gone on."""
+    return backup if backup.link is None else replace(backup, link=replace(backup.link, position=None))
 
 
 def read(text: bytes, *, database: str, sequence: int) -> Journal:

@@ -69,12 +69,13 @@ class Position:
 class Link:
     """How an entry carries the changes on: from the cut `since` (None: they begin here) to its own.
 
+    `position` is kept for the chain's end alone: what is before it, nothing begins at any more.
     `gap`: why nothing carries from there to here, else None. `stale`: tables that are right at the entry's cut only,
     not at the moments in between.
     """
 
     since: Cut | None
-    position: Position
+    position: Position | None
     gap: str | None
     transactions: int
     changes: int

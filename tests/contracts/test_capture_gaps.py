@@ -10,12 +10,13 @@ import pytest
 from contracts.test_capture import backup_of
 from fix_majors import NEWEST
 from fix_postgres import Database, new_database, quoted, server
+from pgkeep import chain
 from pgkeep.adapters.postgres import LogicalCapture, Server
 from pgkeep.adapters.postgres.guard import hold
 from pgkeep.adapters.postgres.moment import open_moment
 from pgkeep.errors import ConfigError, Disturbed
 from pgkeep.inventory import TableName
-from pgkeep.model import Backup, Link
+from pgkeep.model import Backup, Position
 from pgkeep.ports import Inexact
 
 SLOT = "pgkeep_room_gaps"
@@ -168,8 +169,8 @@ def test_a_publication_that_somebody_else_has_made_is_left_alone(database: Datab
 def told(last: Backup, **position: object) -> Backup:
     """As if the source had stood elsewhere at that link."""
     assert last.link is not None
-    link: Link = replace(last.link, position=replace(last.link.position, **position))  # type: ignore[arg-type]
-    return replace(last, link=link)
+    elsewhere: Position = replace(chain.position_of(last), **position)  # type: ignore[arg-type]
+    return replace(last, link=replace(last.link, position=elsewhere))
 
 
 @pytest.mark.parametrize(

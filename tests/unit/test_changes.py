@@ -85,6 +85,16 @@ def test_a_full_backup_looks_again_if_its_moment_was_spoilt(world: World, monkey
     assert world.rows(Point()) == 13
 
 
+def test_only_the_chains_end_keeps_where_the_source_stood(world: World) -> None:
+    world.full()
+    world.source.commit(10)
+    late = world.hourly()
+    world.full()
+    kept = [entry.backup.link.position is not None for entry in world.journal.entries if entry.backup.link]
+    assert kept == [False, False, True]
+    assert world.journal.recorded(late.backup) is not None, "and yet it is known as what it was"
+
+
 def test_changes_bring_the_database_to_any_transaction(world: World) -> None:
     world.full()
     xids = [world.source.commit(10), world.source.commit(100)]

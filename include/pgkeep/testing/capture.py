@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from pgkeep import chain
 from pgkeep.delta import header, marker
 from pgkeep.inventory import Update
 from pgkeep.model import Backup, Cut, Digest, Link, Position
@@ -33,8 +34,7 @@ class MemoryCapture:
         """There is no disk."""
 
     def broken(self, last: Backup) -> str | None:
-        assert last.link
-        return None if self.slot == last.link.position.slot else "the slot is lost"
+        return None if self.slot == chain.position_of(last).slot else "the slot is lost"
 
     @contextmanager
     def begin(self, last: Backup | None) -> Iterator[Window]:

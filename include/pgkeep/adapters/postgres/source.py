@@ -96,7 +96,7 @@ class PostgresSource:
     def release(self, entry: Entry) -> None:
         """Moves the replication slot on to what the entry's link still needs. Raises Unavailable."""
         link = entry.backup.link
-        if link is not None:
+        if link is not None and link.position is not None:
             with contextlib.closing(connect(self.server, self.dbname)) as connection:
                 advance(connection, self.server, link.position.slot, upto=link.position.retained)
 

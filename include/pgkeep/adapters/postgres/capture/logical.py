@@ -6,13 +6,14 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from pgkeep import chain
 from pgkeep.adapters.postgres import slot as slots
 from pgkeep.adapters.postgres.gate import Session, connect, translated
 from pgkeep.adapters.postgres.installation import Installed, install, look, remove, script, synchronise
 from pgkeep.adapters.postgres.moment import Moment, open_moment
 from pgkeep.adapters.postgres.slot import History, lsn
 from pgkeep.adapters.postgres.source import PostgresSource
-from pgkeep.model import Backup, Link, Position
+from pgkeep.model import Backup, Position
 
 from .report import CaptureReport, report
 from .window import LogicalWindow
@@ -81,9 +82,9 @@ class LogicalCapture:
 
     def broken(self, last: Backup) -> str | None:
         """Why the changes since that link cannot be had any more, or None. Raises Unavailable, ConfigError."""
-        assert last.link is not None
+        then = chain.position_of(last)
         with self._connected() as connection, translated(self._source.server):
-            return _other_history(connection, last, last.link) or self._slot_lost(connection, last.link)
+            return _other_history(connection, last, then) or self._slot_lost(connection, then)
 
     @contextmanager
     def begin(self, last: Backup | None) -> Iterator[LogicalWindow]:
@@ -103,8 +104,7 @@ class LogicalCapture:
         with self._connected() as connection, translated(self._source.server):
             synchronise(connection)
         with open_moment(self._source.server, self._source.dbname) as moment:
-            assert last.link is not None
-            yield self._window(moment, last=last, then=last.link.position)
+            yield self._window(moment, last=last, then=chain.position_of(last))
 
     def _window(self, moment: Moment, *, last: Backup | None, then: Position | None) -> LogicalWindow:
         token = secrets.token_hex(16)
@@ -128,14 +128,14 @@ class LogicalCapture:
         with contextlib.closing(connect(self._source.server, self._source.dbname)) as connection:
             yield connection
 
-    def _slot_lost(self, connection: Session, link: Link) -> str | None:
+    def _slot_lost(self, connection: Session, then: Position) -> str | None:
         why = slots.lost(connection, self._slot)
         state = slots.look_at(connection, self._slot)
         if why or state is None:
             return why
-        if (state.plugin, state.database) != (slots.PLUGIN, link.position.database):
+        if (state.plugin, state.database) != (slots.PLUGIN, then.database):
             return f"the replication slot {self._slot} is another one now"
-        if lsn(state.confirmed) > lsn(link.position.retained):
+        if lsn(state.confirmed) > lsn(then.retained):
             return f"somebody else has read the replication slot {self._slot} on"
         return None
 
@@ -170,8 +170,8 @@ def leave_token(connection: Session, token: str) -> None:
         connection.execute("INSERT INTO _pgkeep.log (prefix, content) VALUES ('pgkeep:cut', %s)", [token])
 
 
-def _other_history(connection: Session, last: Backup, link: Link) -> str | None:
-    now, then = read_history(connection), link.position
+def _other_history(connection: Session, last: Backup, then: Position) -> str | None:
+    now = read_history(connection)
     if now.system != then.system:
         return f"this is another server (system identifier {now.system}, it was {then.system})"
     if now.timeline != then.timeline:
