@@ -5,6 +5,7 @@ BIN = $(VENV)/bin
 FITS = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for it in python3 python3.13 python3.12 python3.11; do $$it -c '$(FITS)' 2>/dev/null && echo $$it && break; done)
 SIZE ?= 1GB
+CHANGES ?= 400000
 
 .DEFAULT_GOAL := help
 .PHONY: help setup programs majors check test demo benchmark lock docs clean
@@ -44,8 +45,9 @@ demo: programs ## Airflow keeps a database and its changes; destroy it, bring it
 	@# A browser could not reach into the namespace, so what is kept stays outside.
 	$(BIN)/python -m pgkeep.sandbox.$(if $(KEEP),demo --keep,isolation -- $(BIN)/python -m pgkeep.sandbox.demo)
 
-benchmark: programs ## speed and memory against the bare pipe (SIZE=1GB)
+benchmark: programs majors ## speed and memory against the bare pipe (SIZE=1GB CHANGES=400000)
 	$(BIN)/python -m pgkeep.sandbox.isolation -- $(BIN)/python tests/benchmark/full.py --size $(SIZE)
+	$(BIN)/python -m pgkeep.sandbox.isolation -- $(BIN)/python tests/benchmark/changes.py --changes $(CHANGES)
 
 lock: ## resolve the dependencies anew into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-header \

@@ -11,7 +11,7 @@ import pytest
 
 from pgkeep import sandbox as servers
 
-pytest_plugins = ["fix_majors", "fix_node"]
+pytest_plugins = ["fix_installation", "fix_majors", "fix_node"]
 
 
 @pytest.fixture(scope="session")

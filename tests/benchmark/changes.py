@@ -1,22 +1,28 @@
-"""How fast a slot becomes SQL, against draining the same slot raw by the same COPY; and how fast psql applies it.
+"""How fast a slot becomes SQL, against draining the same slot raw by the same COPY; how fast that is applied, against a
+file of the same SQL; and what keeping changes costs the source.
 
-    PYTHONPATH=tests python -m benchmark.changes --changes 400000
+    python tests/benchmark/changes.py --changes 400000
 
-Raw and translated in turn, twice; the better of each counts. Nothing is asserted: it prints ratios, a person judges.
+Everything in turn, twice; the better of each counts. Nothing is asserted: it prints ratios, a person judges.
 """
 
 import argparse
 import os
 import platform
 import resource
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fix_changes import SLOT, apply, read_slot, translation
 from fix_majors import running
 from fix_postgres import Database, new_database
+from pgkeep.adapters.postgres import LogicalCapture
 
 ROUNDS = 2
 SCHEMA = """
@@ -52,34 +58,62 @@ def main() -> None:
     parser.add_argument("--major", type=int, default=15)
     chosen = parser.parse_args()
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}")
-    with (
-        tempfile.TemporaryDirectory(prefix="pgkeep-benchmark-") as home,
-        running(chosen.major, home=Path(home)) as server,
-    ):
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pgkeep-benchmark-")))
+        server = stack.enter_context(running(chosen.major, home=home))
         relaxed = server.with_settings("-c synchronous_commit=off")
-        with new_database(relaxed, made=SCHEMA) as source, new_database(relaxed, made=SCHEMA) as copy:
-            source.run("CREATE PUBLICATION pgkeep FOR ALL TABLES", SLOT)
-            for name, statement in WORKLOADS.items():
-                source.run(statement.format(changes=chosen.changes))
-                _measure(name, source, copy)
-            source.run("SELECT pg_drop_replication_slot('keep')")
+        source, *copies = (stack.enter_context(new_database(relaxed, made=SCHEMA)) for _ in range(3))
+        source.run("CREATE PUBLICATION pgkeep FOR ALL TABLES", SLOT)
+        for name, statement in WORKLOADS.items():
+            source.run(statement.format(changes=chosen.changes))
+            _measure(name, source, copies, file=home / "changes.sql")
+        source.run("SELECT pg_drop_replication_slot('keep')")
+        bare, kept = (stack.enter_context(new_database(server, made=SCHEMA)) for _ in range(2))
+        _show_overhead(bare, kept, changes=chosen.changes // 4)
 
 
-def _measure(name: str, source: Database, copy: Database) -> None:
+def _measure(name: str, source: Database, copies: list[Database], *, file: Path) -> None:
     source.run("SET synchronous_commit = on; CREATE TABLE flushed (); DROP TABLE flushed")
     raw = min(_timed(lambda: _size(read_slot(source))) for _ in range(ROUNDS))
     taken = min(_timed(lambda: _size(translation().sql(read_slot(source)))) for _ in range(ROUNDS))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
     translated = translation()
-    applied = _timed(lambda: apply(copy, translated.sql(read_slot(source))))
+    with file.open("wb") as written:
+        written.writelines(translated.sql(read_slot(source)))
+    with file.open("rb") as known:
+        reference = _timed(lambda: apply(copies[0], iter(lambda: known.read(1 << 20), b"")))
+    applied = _timed(lambda: apply(copies[1], translation().sql(read_slot(source))))
     changes = max(translated.changes, 1)
-    print(f"{name}: {changes} changes, {_size(read_slot(source)) / 1e6:.0f} MB", end=", ")
+    print(f"{name}: {changes} changes, {_size(read_slot(source)) / 1e6:.0f} MB; collected: ", end="")
     print(
-        f"raw {raw / changes * 1e6:.2f} us a change, translated {taken / changes * 1e6:.2f}: {raw / taken:.2f}x",
-        end=", ",
+        f"raw {raw / changes * 1e6:.2f} us a change, as SQL {taken / changes * 1e6:.2f}, {raw / taken:.2f}x; ", end=""
     )
-    print(f"peak {peak:.0f} MB so far; translated and applied {changes / applied:.0f} a second")
+    print(f"applied: {changes / reference:.0f} a second from a file, {changes / applied:.0f} as it is made; ", end="")
+    print(f"at most {peak:.0f} MB so far")
     source.run("SELECT pg_replication_slot_advance('keep', pg_current_wal_flush_lsn())")
+
+
+def _show_overhead(bare: Database, kept: Database, *, changes: int) -> None:
+    """The same transactions in both, in turn; in one of them pgkeep keeps the changes."""
+    capture = LogicalCapture(source=kept.source(), slot="pgkeep_benchmark", measured=1, kept=1 << 40)
+    capture.install()
+    with capture.begin(None):
+        pass
+    work = WORKLOADS["4 changes a transaction"].format(changes=changes)
+    rounds = [(_worked(bare, work), _worked(kept, work)) for _ in range(ROUNDS)]
+    capture.uninstall()
+    for title, found in zip(("without pgkeep", "with pgkeep"), zip(*rounds, strict=True), strict=True):
+        seconds, size = min(found)
+        print(f"{title}: {changes / 4 / seconds:.0f} transactions a second, {size / changes * 4:.0f} bytes of WAL each")
+
+
+def _worked(database: Database, work: str) -> tuple[float, int]:
+    """Seconds, and bytes of WAL. After a checkpoint, so that no whole pages are among them by chance."""
+    database.run("CHECKPOINT")
+    ((before,),) = database.ask("SELECT pg_current_wal_insert_lsn()::text")
+    seconds = _timed(lambda: database.run(work))
+    ((size,),) = database.ask(f"SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '{before}')::int8")
+    return seconds, int(str(size))
 
 
 def _timed(work: Callable[[], object]) -> float:

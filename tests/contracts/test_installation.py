@@ -1,110 +1,20 @@
 """What pgkeep installs in a source, on every major version: whole, harmless to others, and gone when it is removed."""
 
-import json
-import re
-import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+import threading
 
 import psycopg
 import pytest
 
-from fix_postgres import Database, Role, new_database, new_role, quoted
-from pgkeep.adapters.postgres import Server, installation
-from pgkeep.adapters.postgres.gate import translated
-from pgkeep.adapters.postgres.programs import find_tools
+from fix_installation import LISTED, STATE, UNLISTED, decoded, install, listed, look, major, synchronise, unlisted
+from fix_postgres import Database, Role, new_role, quoted
+from pgkeep.adapters.postgres import installation
 from pgkeep.errors import ConfigError, Unavailable
 
-TABLES = """
-    CREATE TABLE keyed (id int PRIMARY KEY, x text);
-    CREATE TABLE keyless (x int);
-    CREATE UNLOGGED TABLE light (id int PRIMARY KEY);
-    CREATE TABLE late (id int PRIMARY KEY DEFERRABLE);
-    CREATE TABLE by_index (id int NOT NULL);
-    CREATE UNIQUE INDEX by_index_id ON by_index (id);
-    ALTER TABLE by_index REPLICA IDENTITY USING INDEX by_index_id;
-    CREATE TABLE by_constraint (id int NOT NULL UNIQUE);
-    ALTER TABLE by_constraint REPLICA IDENTITY USING INDEX by_constraint_id_key;
-    CREATE TABLE whole (x int);
-    ALTER TABLE whole REPLICA IDENTITY FULL;
-    CREATE TABLE part (id int PRIMARY KEY) PARTITION BY RANGE (id);
-    CREATE TABLE part1 PARTITION OF part FOR VALUES FROM (0) TO (10);
-    CREATE VIEW seen AS SELECT id FROM keyed;
+FROZEN = """
+    CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS
+        'BEGIN RAISE EXCEPTION ''nobody changes this database''; END';
+    CREATE EVENT TRIGGER frozen ON ddl_command_start EXECUTE FUNCTION refuse();
 """
-LISTED = {"keyed", "by_constraint", "whole", "part1"}
-UNLISTED = {"keyless", "light", "late", "by_index"}
-CATALOGS = "pg_class pg_proc pg_event_trigger pg_publication pg_publication_rel pg_namespace pg_description pg_depend"
-STATE = " UNION ALL ".join(f"SELECT '{catalog}', count(*) FROM {catalog}" for catalog in CATALOGS.split())
-
-
-@pytest.fixture
-def source(any_major: Server) -> Iterator[Database]:
-    with new_database(any_major, made=TABLES) as database:
-        yield database
-
-
-@pytest.fixture
-def owner(source: Database) -> Iterator[Role]:
-    """A role that owns all the tables, and may create in the database."""
-    with new_role(source) as role, ExitStack() as stack:
-        stack.callback(source.run, f"DROP OWNED BY {quoted(role.name)} CASCADE")
-        source.run(f"GRANT CREATE ON DATABASE {quoted(source.name)} TO {quoted(role.name)}")
-        source.run(f"GRANT CREATE ON SCHEMA public TO {quoted(role.name)}")
-        for (table,) in source.ask(
-            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
-        ):
-            source.run(f"ALTER TABLE {quoted(str(table))} OWNER TO {quoted(role.name)}")
-        yield role
-
-
-def install(database: Database, *identity_full: str) -> installation.Installed:
-    with database.session() as session:
-        return installation.install(session, identity_full=identity_full)
-
-
-def look(database: Database) -> installation.Installed:
-    with database.session() as session:
-        return installation.look(session)
-
-
-def synchronise(database: Database) -> None:
-    with database.session() as session:
-        installation.synchronise(session)
-
-
-def listed(database: Database) -> set[str]:
-    found = look(database).listed
-    rows = database.ask("SELECT relname, oid::int8 FROM pg_class WHERE relnamespace <> 'pg_catalog'::regnamespace")
-    return {str(name) for name, oid in rows if oid in found} - {"log"}
-
-
-def unlisted(database: Database) -> set[str]:
-    return {name for _, _, name in look(database).unlisted}
-
-
-@contextmanager
-def decoded(database: Database) -> Iterator[list[tuple[str, dict[str, object]]]]:
-    """The messages of what happens in the block; on PostgreSQL 13 they are rows."""
-    slot = f"slot_{database.name}"
-    database.ask(f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')")
-    messages: list[tuple[str, dict[str, object]]] = []
-    try:
-        yield messages
-        database.ask("SELECT pg_logical_emit_message(true, 'end', '')")  # what was committed lazily is written now
-        options = "'proto_version', '1', 'publication_names', 'pgkeep'"
-        options += ", 'messages', 'true'" if major(database) >= 14 else ""
-        rows = database.ask(f"SELECT data FROM pg_logical_slot_peek_binary_changes('{slot}', NULL, NULL, {options})")
-        for (data,) in rows:
-            assert isinstance(data, bytes)
-            if found := re.search(rb"(pgkeep:\w+)(?:\0|t)....(\{.*\})$", data, re.DOTALL):
-                messages.append((found[1].decode(), json.loads(found[2])))
-    finally:
-        database.ask(f"SELECT pg_drop_replication_slot('{slot}')")
-
-
-def major(database: Database) -> int:
-    return int(str(database.ask("SHOW server_version_num")[0][0])) // 10_000
 
 
 def test_all_is_there_and_the_right_tables_are_listed(source: Database) -> None:
@@ -291,71 +201,6 @@ def test_a_table_in_use_keeps_what_it_has(source: Database) -> None:
     assert look(source).version is None
 
 
-def test_an_owner_installs_it_without_event_triggers(source: Database, owner: Role) -> None:
-    source.run("CREATE TABLE not_his (id int PRIMARY KEY)")
-    his = source.seen_by(owner)
-    found = install(his)
-    assert (found.publication, found.event_triggers, found.version) == (True, False, 1)
-    assert listed(source) == LISTED
-    his.run("CREATE TABLE new1 (id int PRIMARY KEY)", "ALTER TABLE keyed DROP CONSTRAINT keyed_pkey")
-    assert listed(source) == LISTED
-    synchronise(his)
-    assert listed(source) == LISTED - {"keyed"} | {"new1"}
-    assert install(his) == look(his)
-    with his.session() as session:
-        installation.remove(session)
-    assert look(source).version is None
-
-
-def test_without_the_right_to_create_it_is_refused(source: Database) -> None:
-    with (
-        new_role(source) as role,
-        source.seen_by(role).session() as session,
-        pytest.raises(ConfigError, match="permission"),
-        translated(source.server),
-    ):
-        installation.install(session)
-
-
-def test_a_superuser_does_not_call_what_somebody_with_fewer_rights_has_made(source: Database, owner: Role) -> None:
-    install(source.seen_by(owner))
-    for act in (install, synchronise):
-        with pytest.raises(ConfigError, match=re.escape(owner.name)):
-            act(source)
-    with source.session() as session:
-        installation.remove(session)
-    assert install(source).event_triggers
-
-
-def test_nothing_of_it_hangs_on_the_role_that_has_installed_it(source: Database) -> None:
-    with new_role(source, "LOGIN SUPERUSER") as role, new_role(source) as heir:
-        found = install(source.seen_by(role))
-        source.run(f"REASSIGN OWNED BY {quoted(role.name)} TO {quoted(heir.name)}")
-        source.run(f"DROP OWNED BY {quoted(role.name)}", f"ALTER ROLE {quoted(role.name)} NOSUPERUSER")
-    assert look(source) == found
-
-
-@pytest.mark.parametrize("event_triggers", [True, False])
-def test_the_script_does_the_same(source: Database, tmp_path: Path, event_triggers: bool) -> None:
-    """An administrator runs it, twice; then a role with no more than REPLICATION puts the tables on the list."""
-    text = installation.script(server_version=major(source) * 10_000, event_triggers=event_triggers)
-    file = tmp_path / "script.sql"
-    file.write_text(text, encoding="utf-8")
-    psql = find_tools(major(source)).directory / "psql"
-    for _ in range(2):
-        subprocess.run(
-            [psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", file],
-            env=source.server.environment(source.name),
-            check=True,
-            capture_output=True,
-        )
-    assert not listed(source)
-    with new_role(source, "LOGIN REPLICATION") as role:
-        found = install(source.seen_by(role))
-    assert (found.publication, found.event_triggers) == (True, event_triggers)
-    assert listed(source) == LISTED
-
-
 @pytest.mark.parametrize("made", ["CREATE SCHEMA _pgkeep", "CREATE PUBLICATION pgkeep FOR ALL TABLES"])
 def test_somebody_elses_is_not_touched(source: Database, made: str) -> None:
     source.run(made, "ALTER TABLE keyless REPLICA IDENTITY FULL")
@@ -378,19 +223,19 @@ def test_somebody_elses_in_our_schema_is_not_dropped(source: Database) -> None:
     assert look(source).version is None
 
 
-def test_the_owner_of_all_tables_can_still_dump_them(source: Database, owner: Role) -> None:
-    install(source, "keyless")
-    his = source.seen_by(owner)
-    source.run(f"ALTER VIEW seen OWNER TO {quoted(owner.name)}")
-    pg_dump = find_tools(major(source)).directory / "pg_dump"
-    done = subprocess.run([pg_dump], env=his.server.environment(his.name), capture_output=True, check=False)
-    assert (done.returncode, done.stderr) == (0, b"")
+def test_two_at_once_install_it_once(source: Database) -> None:
+    both = [threading.Thread(target=install, args=[source]) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert look(source).complete
+    assert listed(source) == LISTED
 
 
-def test_a_role_of_that_name_works_where_it_worked_before(source: Database) -> None:
-    """`"$user"` comes first in everybody's search path: a schema named as a role is that role's."""
-    assert source.server.user == "pgkeep"
-    install(source)
-    source.run("CREATE TABLE mine (id int PRIMARY KEY)")
-    assert "mine" in listed(source)
-    assert source.ask("SELECT to_regclass('public.mine') IS NOT NULL") == [(True,)]
+def test_a_database_that_lets_nobody_change_it_says_so(source: Database) -> None:
+    source.run(FROZEN)
+    before = source.ask(STATE)
+    with pytest.raises(ConfigError, match="nobody changes this database"):
+        install(source)
+    assert source.ask(STATE) == before

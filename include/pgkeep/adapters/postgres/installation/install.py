@@ -40,6 +40,7 @@ NARROW = """
     DELETE FROM {schema}.widened WHERE relation = {oid:d}::oid;
     ALTER TABLE ONLY {table} REPLICA IDENTITY {identity}
 """
+ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('pgkeep installation in ' || current_database(), 0))"
 IDENTITIES = {"d": "DEFAULT", "n": "NOTHING"}
 EVENT_TRIGGERS = f"""
     SELECT quote_ident(e.evtname) FROM pg_event_trigger e JOIN pg_proc f ON f.oid = e.evtfoid
@@ -124,7 +125,18 @@ def _build(connection: Session) -> None:
             f"PostgreSQL {version // 10_000} is too old to tell its changes",
             next_step="upgrade the server to PostgreSQL 13 or newer, or keep to full backups",
         )
+    try:
+        _make(connection, version)
+    except psycopg.errors.RaiseException as error:
+        raise ConfigError(
+            f"the database refuses what pgkeep installs, by an event trigger of its own: {error.diag.message_primary}",
+            next_step="let that trigger pass it, or keep to full backups: pgkeep init NAME --full-only",
+        ) from error
+
+
+def _make(connection: Session, version: int) -> None:
     with connection.transaction():
+        connection.execute(ALONE)
         connection.execute(statements.preparation())
         connection.execute(statements.structure(version))
         # Who may make event triggers differs between hosts of databases: trying is the only way to know.
