@@ -14,6 +14,7 @@ SECTIONS = {"vault": Vault, "[vault.peers]": Peer, "keys": Keys, "databases.NAME
 WHO_ACTS = {
     "ConfigError": ("you", "fails at once"),
     "Unavailable": ("nobody yet", "Airflow tries again"),
+    "Disturbed": ("nobody yet", "Airflow tries again"),
     "JournalMovedOn": ("nobody yet", "Airflow tries again"),
     "NotReplicated": ("nobody yet", "waits without a worker slot, fails at its deadline"),
     "Corrupted": ("you, now", "fails at once"),
