@@ -1,4 +1,4 @@
-"""The five things that can go wrong.
+"""What can go wrong.
 
     PgkeepError
     ├── ConfigError       a setting is missing, or contradicts another      you      exit 3

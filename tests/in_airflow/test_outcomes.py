@@ -10,6 +10,7 @@ from pgkeep.airflow.outcomes import airflow_outcome
 from pgkeep.errors import (
     ConfigError,
     Corrupted,
+    Disturbed,
     JournalMovedOn,
     NotReplicated,
     NotRestorable,
@@ -20,6 +21,7 @@ from pgkeep.errors import (
 FAILS_NOW = {
     ConfigError: True,
     Unavailable: False,
+    Disturbed: False,
     JournalMovedOn: False,
     NotReplicated: False,
     Corrupted: True,

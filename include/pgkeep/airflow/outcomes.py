@@ -1,6 +1,6 @@
 """How pgkeep's errors become outcomes of an Airflow task: the one place that decides what is tried again.
 
-transient (Unavailable, JournalMovedOn, NotReplicated)      raised as they are: Airflow tries again
+transient (Unavailable and its kinds, NotReplicated)         raised as they are: Airflow tries again
 permanent (ConfigError, Corrupted, NotRestorable)           AirflowFailException: the task fails now
 anything else                                               a bug of ours: raised as it is
 """
