@@ -3,7 +3,7 @@
     PgkeepError
     ├── ConfigError       a setting is missing, or contradicts another      you      exit 3
     ├── Unavailable       a system did not answer; a retry may help         nobody   exit 4
-    │   ├── Disturbed         somebody was in the way; again at once      nobody   exit 4
+    │   ├── Disturbed         somebody was in the way; again at once        nobody   exit 4
     │   └── JournalMovedOn    another writer was faster; start again        nobody   exit 4
     ├── NotReplicated     fewer copies than asked, so far                   nobody   exit 5
     ├── Corrupted         bytes or journal disagree with the record         you, now exit 6
