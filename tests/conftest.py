@@ -8,10 +8,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pgkeep import sandbox as servers
 
 pytest_plugins = ["fix_installation", "fix_majors", "fix_node"]
+
+# How long anything takes says nothing about whether it is right.
+settings.register_profile("pgkeep", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("pgkeep")
 
 
 @pytest.fixture(scope="session")

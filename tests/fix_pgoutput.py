@@ -114,4 +114,4 @@ class Run:
 
     def body(self) -> str:
         """Without the head and its settings."""
-        return re.sub(r"\A(-- .*\n|SET .*\n)*", "", self.sql().decode())
+        return re.sub(r"\A(-- .*\n|SET .*\n|SELECT pg_catalog.set_config.*\n)*", "", self.sql().decode())

@@ -152,18 +152,30 @@ def updated(inventory: Inventory, update: Update) -> Inventory:
     )
 
 
-def differences(*, source: Inventory, restored: Inventory, partly: bool = False) -> tuple[str, ...]:
+def differences(
+    *, source: Inventory, restored: Inventory, partly: bool = False, stopped: bool = False
+) -> tuple[str, ...]:
     """What a person would call different between the two, one line each; empty when they hold the same.
 
-    `partly`: tables that `source` does not have are passed over, for they were not measured there.
+    `partly`: tables that `source` does not have are passed over, for they were not measured there. `stopped`: so are
+    sequences that only one of them has: those of `source` are those of a later moment.
     """
     tables = _by_name(source.tables)
     came_back = {key: table for key, table in _by_name(restored.tables).items() if key in tables or not partly}
     return (
         *_compare("table", tables, came_back),
-        *_compare("sequence", _by_name(source.sequences), _by_name(restored.sequences)),
+        *_compare("sequence", *_sequences(source, restored, of_both=stopped)),
         *_large_objects(source.large_objects, restored.large_objects),
     )
+
+
+def _sequences(
+    source: Inventory, restored: Inventory, *, of_both: bool
+) -> Iterator[dict[tuple[str, str], SequenceState]]:
+    ours, theirs = _by_name(source.sequences), _by_name(restored.sequences)
+    both = ours.keys() & theirs.keys() if of_both else ours.keys() | theirs.keys()
+    yield {key: state for key, state in ours.items() if key in both}
+    yield {key: state for key, state in theirs.items() if key in both}
 
 
 def _by_name(items: tuple[V, ...]) -> dict[tuple[str, str], V]:

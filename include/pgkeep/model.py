@@ -45,7 +45,7 @@ class Position:
     `timeline`, `database` and `publication` (their oids) say which history that is. The rest are witnesses of what a
     slot does not show: another value means that something has changed. `triggers`: of our own event triggers; `tables`:
     of those that the slot does not show at all, by name; `identities`: by table (its oid), the columns that are
-    GENERATED ALWAYS AS IDENTITY.
+    GENERATED ALWAYS AS IDENTITY. `ignored`: the tables whose rows are not kept.
     """
 
     slot: str
@@ -63,6 +63,7 @@ class Position:
     sequences: Digest
     identities: Mapping[str, tuple[str, ...]]
     tables: Mapping[str, str]
+    ignored: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

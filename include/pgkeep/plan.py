@@ -1,5 +1,6 @@
 """Which entries bring a database back to a moment: one full backup, and the links that touch it, without a gap (I5)."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -66,7 +67,17 @@ def plan(journal: Journal, point: Point) -> RecoveryPlan:
         return _to_time(journal, point.time, point)
     if point.xid is not None:
         return _to_transaction(journal, point.xid, point)
-    return _to_entry(journal, journal.entry(), point)
+    return _to_latest(journal, point)
+
+
+def _to_latest(journal: Journal, point: Point) -> RecoveryPlan:
+    """The latest moment to which there is a way: between a gap and its full backup there is none to the last entry."""
+    newest = journal.entry()
+    others = () if point.base else sorted(journal.entries, key=lambda e: (e.backup.cut.time, e.sequence), reverse=True)
+    for entry in others:
+        with contextlib.suppress(NotRestorable):
+            return _to_entry(journal, entry, point)
+    return _to_entry(journal, newest, point)
 
 
 def _to_entry(journal: Journal, entry: Entry, point: Point) -> RecoveryPlan:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from pgkeep.inventory import Inventory, Update
+from pgkeep.inventory import Inventory, SequenceState, Update
 from pgkeep.model import Backup, Cid, Cut, Entry, KeyFingerprint, Link, PeerId
 
 Audience = Literal["backup", "journal"]
@@ -123,8 +123,9 @@ class Fresh(Protocol):
     def settle(self) -> None:
         """After the last window: what follows from the tables is computed anew. Raises NotRestorable, Unavailable."""
 
-    def load(self, dump: Iterable[bytes]) -> None:
-        """Restores a `pg_dump -Fc` stream; then the sequences stand where the inventory says. Any error is fatal.
+    def load(self, dump: Iterable[bytes], *, sequences: Sequence[SequenceState] | None = None) -> None:
+        """Restores a `pg_dump -Fc` stream; then the sequences stand as given, or as the inventory says. Any error is
+        fatal.
 
         Raises NotRestorable, Unavailable, ConfigError (no fitting pg_restore here).
         """

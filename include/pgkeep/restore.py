@@ -57,11 +57,12 @@ def restore(
     """
     require_exact(plan, stale=stale)
     target.require_free(replace=replace)
-    expected = expect(plan, sealer, vault)
+    base = read_inventory(plan.base, sealer, vault)
+    expected = expect(plan, base, sealer, vault)
     require_private_key(plan.base, sealer, vault)
     started = time.monotonic()
     with target.fresh(expected) as fresh:
-        fresh.load(plaintext(part_of(plan.base, "dump"), sealer, vault, watch=watch))
+        fresh.load(plaintext(part_of(plan.base, "dump"), sealer, vault, watch=watch), sequences=base.sequences)
         for step in plan.steps:
             apply(step, fresh, sealer, vault, stop=plan.stop if step is plan.last else None, watch=watch)
         fresh.settle()
@@ -92,9 +93,9 @@ def require_exact(plan: RecoveryPlan, *, stale: bool) -> None:
         )
 
 
-def expect(plan: RecoveryPlan, sealer: Sealer, vault: Vault) -> Inventory:
+def expect(plan: RecoveryPlan, base: Inventory, sealer: Sealer, vault: Vault) -> Inventory:
     """What the source held at the plan's end, as far as it was measured. Raises Corrupted."""
-    inventory = read_inventory(plan.base, sealer, vault)
+    inventory = base
     for step in plan.steps:
         if step.backup.parts:
             update = records.from_bytes(Update, _whole(part_of(step, "inventory"), sealer, vault))
@@ -152,7 +153,8 @@ def plaintext(part: Part, sealer: Sealer, vault: Vault, *, watch: Watch = unwatc
 
 def require_equal(plan: RecoveryPlan, *, source: Inventory, restored: Inventory) -> None:
     """Raises Corrupted with every difference between what the source held and what came back."""
-    different = differences(source=source, restored=restored, partly=bool(plan.steps))
+    stopped = plan.stop is not None
+    different = differences(source=source, restored=restored, partly=bool(plan.steps), stopped=stopped)
     if different:
         raise Corrupted(
             f"entry {plan.last.sequence} came back different from its source in {len(different)} places: "

@@ -200,7 +200,7 @@ def test_an_event_that_is_missing_shows_at_the_next_transaction() -> None:
 
 
 def test_tags_must_agree() -> None:
-    with pytest.raises(Inexact, match="its text is another command: CREATE TABLE a"):
+    with pytest.raises(Inexact, match="its text is another command"):
         replayed("CREATE TABLE a (x int)", tag="CREATE INDEX")
 
 
@@ -265,7 +265,7 @@ def test_a_message_that_is_not_understood(content: bytes) -> None:
 @pytest.mark.parametrize(
     ("query", "reason"),
     [
-        ("CREATE TABEL t (a int)", "is not understood .*: CREATE TABEL"),
+        ("CREATE TABEL t (a int)", "is not understood: syntax error"),
         ("CREATE VIEW v AS SELECT " + " || ".join(["a"] * 60), "nested too deeply"),
         ("CREATE TABLE t (a int DEFAULT $1)", "it has parameters"),
         ("SELECT f()", "it ran inside a function"),

@@ -74,7 +74,7 @@ STATEMENT = re.compile(
        | DELETE\ FROM\ ONLY\ "s"\."t"\ WHERE\ "id"\ =\ (?P<gone>{QUOTED})\\;\n
        | INSERT\ INTO\ "s"\."t"\ \("id",\ "v"\)\ OVERRIDING\ SYSTEM\ VALUE\ VALUES\n*
          \ (?P<values>(?:\({QUOTED},\ {QUOTED}\)(?:,\ )?)+)\\;\n
-       | (?P<nothing>BEGIN;\n|COMMIT;\n|;\n|--[^\n]*\n|SET[^\n]*\n)""",
+       | (?P<nothing>BEGIN;\n|COMMIT;\n|;\n|--[^\n]*\n|SET[^\n]*\n|SELECT\ [^\n]*\n)""",
     re.VERBOSE,
 )  # fmt: skip
 PAIR = re.compile(rf"\({QUOTED}, {QUOTED}\)(?:, )?")

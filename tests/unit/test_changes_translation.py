@@ -41,7 +41,8 @@ T = '"s"."t"'
 def test_head() -> None:
     lines = Run(messages=[], encoding="LATIN1").sql().decode().splitlines()
     assert lines[:3] == [f"-- pgkeep changes 1 {NONCE}", "-- from PostgreSQL 15.4", "SET client_encoding = 'LATIN1';"]
-    assert all(re.fullmatch(r"SET \w+ = '\w+';", line) for line in lines[2:])
+    assert all(re.fullmatch(r"SET \w+ = '\w+';", line) for line in lines[2:-1])
+    assert "search_path" in lines[-1]
     assert "SET session_replication_role = 'replica';" in lines
 
 

@@ -54,6 +54,7 @@ def position() -> Position:
         sequences=NONE,
         identities={},
         tables={},
+        ignored=(),
     )
 
 
@@ -174,11 +175,12 @@ def test_to_a_transaction() -> None:
         plan(DAY, Point(xid=50))
 
 
-def test_without_a_full_backup_after_the_gap_nothing_reaches_the_end() -> None:
+def test_without_a_full_backup_after_the_gap_the_last_moment_is_before_it() -> None:
     broken = journal(("gap", 1), ("full", 1), ("changes", 2), ("gap", 3), ("changes", 4))
     assert chain.lacks_full(broken)
+    assert plan(broken, Point()).last.sequence == 3
     with pytest.raises(NotRestorable, match="slot was lost"):
-        plan(broken, Point())
+        plan(broken, Point(entry=5))
     assert reachable(broken) == {at(1), at(2)}
 
 

@@ -103,6 +103,7 @@ class MemoryWindow(MemorySnapshot):
             sequences=NOTHING,
             identities={},
             tables={},
+            ignored=(),
         )
         return Link(
             since=self.since,

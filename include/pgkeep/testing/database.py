@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -160,7 +160,7 @@ class MemoryFresh:
     rows: int = 0
     last_value: int = 0
 
-    def load(self, dump: Iterable[bytes]) -> None:
+    def load(self, dump: Iterable[bytes], *, sequences: Sequence[SequenceState] | None = None) -> None:
         self.rows = json.loads(b"".join(dump))["rows"] - self.target.loses_rows
         self.last_value = self.source.sequences[0].last_value
 

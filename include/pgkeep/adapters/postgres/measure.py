@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from pgkeep.errors import ConfigError
+from pgkeep.errors import ConfigError, Disturbed
 from pgkeep.inventory import Inventory, LargeObjects, SequenceState, Table
 
 from .gate import Session, quoted, translated
@@ -94,7 +94,10 @@ def measure_sequences(moment: Moment) -> tuple[SequenceState, ...]:
     with translated(moment.server):
         names = [(str(schema), str(name)) for schema, name in moment.connection.execute(SEQUENCES)]
         groups = [names[i : i + AT_ONCE] for i in range(0, len(names), AT_ONCE)]
-        return tuple(state for group in groups for state in _sequence_states(moment.connection, group))
+        try:
+            return tuple(state for group in groups for state in _sequence_states(moment.connection, group))
+        except psycopg.errors.UndefinedTable as error:
+            raise Disturbed("a sequence was dropped in this very moment", next_step="run it again") from error
 
 
 def measure_large_objects(moment: Moment) -> LargeObjects:

@@ -124,8 +124,9 @@ def drop(connection: Session, server: Server, slot: str) -> bool:
 
 
 @contextmanager
-def create(server: Server, dbname: str, slot: str) -> Iterator[str]:
-    """Makes the slot. Yields the name of the snapshot at which it begins, valid within the block.
+def create(server: Server, dbname: str, slot: str) -> Iterator[tuple[str, str]]:
+    """Makes the slot. Yields the name of the snapshot at which it begins, valid within the block, and the first LSN
+    of what it keeps: a transaction may be written already, and not yet be seen by that snapshot.
 
     Waits for all transactions that write at the moment, up to half a minute. Raises Unavailable, ConfigError.
     """
@@ -135,9 +136,10 @@ def create(server: Server, dbname: str, slot: str) -> Iterator[str]:
         result = connection.exec_(command.encode())
         if result.status != pq.ExecStatus.TUPLES_OK:
             raise _not_created(result, server)
-        snapshot = result.get_value(0, 2)
-        assert snapshot is not None
-        yield snapshot.decode()
+        point, snapshot = result.get_value(0, 1), result.get_value(0, 2)
+        assert point
+        assert snapshot
+        yield snapshot.decode(), point.decode()
     finally:
         connection.finish()
 
@@ -145,6 +147,7 @@ def create(server: Server, dbname: str, slot: str) -> Iterator[str]:
 def advance(connection: Session, server: Server, slot: str, *, upto: str) -> None:
     """Lets the WAL before that LSN go; never goes back. Raises Unavailable."""
     with translated(server):
+        connection.execute("SET statement_timeout = 0")
         try:
             connection.execute(
                 "SELECT pg_replication_slot_advance(slot_name, %s::pg_lsn) FROM pg_replication_slots"

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 
 from pgkeep.errors import NotRestorable, PgkeepError, Unavailable
-from pgkeep.inventory import Inventory
+from pgkeep.inventory import Inventory, SequenceState
 
 from . import creation, loading, occupancy, takeover
 from .applying import Silenced, refresh, silence, wake
@@ -95,8 +95,8 @@ class PostgresFresh:
     _applied: bool = field(default=False, init=False)
     _silenced: list[Silenced] = field(default_factory=list, init=False, repr=False)
 
-    def load(self, dump: Iterable[bytes]) -> None:
-        """Restores a `pg_dump -Fc` stream; then the sequences stand where the source's inventory says.
+    def load(self, dump: Iterable[bytes], *, sequences: Sequence[SequenceState] | None = None) -> None:
+        """Restores a `pg_dump -Fc` stream; then the sequences stand as given, or as the source's inventory says.
 
         What `dump` raises comes out unchanged. Raises NotRestorable, Unavailable; ConfigError: no pg_restore for it.
         """
@@ -105,7 +105,7 @@ class PostgresFresh:
         except ToolFailedError as failure:
             raise self._reason(failure) from failure
         self._remove_ours()
-        self._set_sequences()
+        self._set_sequences(self.source.sequences if sequences is None else sequences)
 
     def apply(self, changes: Iterable[bytes]) -> None:
         """Applies the SQL of a window, without any trigger. What `changes` raises comes out unchanged.
@@ -163,12 +163,12 @@ class PostgresFresh:
         with contextlib.closing(connect(server, self.name)) as connection, translated(server):
             remove(connection)
 
-    def _set_sequences(self) -> None:
+    def _set_sequences(self, sequences: Sequence[SequenceState]) -> None:
         """pg_dump reads sequences a moment before they are measured, and sequences know no snapshots: on a busy source
         the dump's values are the older ones. The measured ones hand out no number twice, either, and can be proven.
         """
         server = self.target.server
-        values = [(quoted(s.schema, s.name), s.last_value, s.is_called) for s in self.source.sequences]
+        values = [(quoted(s.schema, s.name), s.last_value, s.is_called) for s in sequences]
         with contextlib.closing(connect(server, self.name)) as connection, translated(server):
             connection.execute("SET search_path = pg_catalog")
             with connection.transaction(), connection.cursor() as cursor:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pgkeep.adapters.postgres.changes.translation import Relation
 from pgkeep.adapters.postgres.gate import Session, translated
 from pgkeep.adapters.postgres.moment import Moment
+from pgkeep.adapters.postgres.relations import RELATIONS
+from pgkeep.inventory import TableName
 
 # As pgoutput sends them: no dropped columns, no generated ones; a key column is one of the replica identity.
 COLUMNS = """
@@ -20,7 +22,7 @@ IDENTITIES = """
     WHERE attidentity = 'a' AND NOT attisdropped AND NOT EXISTS (
         SELECT FROM pg_index WHERE indrelid = attrelid AND indisprimary AND attnum = ANY (indkey)) GROUP BY 1
 """
-TABLES = "SELECT oid::int8 FROM pg_class WHERE relkind = 'r'"
+TABLES = f"SELECT c.oid::int8, n.nspname, c.relname FROM {RELATIONS} WHERE c.relkind = 'r'"  # noqa: S608
 
 
 def identities(connection: Session) -> dict[int, tuple[str, ...]]:
@@ -29,9 +31,10 @@ def identities(connection: Session) -> dict[int, tuple[str, ...]]:
     return {int(str(oid)): tuple(map(str, names)) for oid, names in found if isinstance(names, list)}
 
 
-def tables(connection: Session) -> frozenset[int]:
-    """The oids of all tables there are. Raises psycopg.Error."""
-    return frozenset(int(str(oid)) for (oid,) in connection.execute(TABLES))
+def tables(connection: Session) -> dict[int, TableName]:
+    """All tables there are, by oid. Raises psycopg.Error."""
+    found = connection.execute(TABLES)
+    return {int(str(oid)): TableName(schema=str(schema), name=str(name)) for oid, schema, name in found}
 
 
 def differing(moment: Moment, relations: Mapping[int, Relation]) -> str | None:

@@ -94,19 +94,20 @@ class LogicalCapture:
             self._prepare(connection)
             slots.drop(connection, server, self._slot)
         with contextlib.ExitStack() as stack:
-            snapshot = stack.enter_context(slots.create(server, dbname, self._slot))
-            moment = stack.enter_context(open_moment(server, dbname, exported=snapshot))
-            yield self._window(moment, last=last, then=None)
+            with slots.create(server, dbname, self._slot) as (snapshot, kept_from):
+                moment = stack.enter_context(open_moment(server, dbname, exported=snapshot))
+            yield self._window(moment, last=last, then=None, kept_from=kept_from)
 
     @contextmanager
     def window(self, last: Backup) -> Iterator[LogicalWindow]:
         """A cut now, and the changes since that link. Raises Unavailable, ConfigError."""
+        then = chain.position_of(last)
         with self._connected() as connection, translated(self._source.server):
             synchronise(connection)
         with open_moment(self._source.server, self._source.dbname) as moment:
-            yield self._window(moment, last=last, then=chain.position_of(last))
+            yield self._window(moment, last=last, then=then, kept_from=then.retained)
 
-    def _window(self, moment: Moment, *, last: Backup | None, then: Position | None) -> LogicalWindow:
+    def _window(self, moment: Moment, *, last: Backup | None, then: Position | None, kept_from: str) -> LogicalWindow:
         token = secrets.token_hex(16)
         with self._connected() as connection, translated(self._source.server):
             history = read_history(connection)
@@ -118,6 +119,7 @@ class LogicalCapture:
             token=token,
             since=last.cut if last else None,
             then=then,
+            kept_from=kept_from,
             measured=self._measured,
         )
         window.look_first()

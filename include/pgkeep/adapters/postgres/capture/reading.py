@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from pgkeep.adapters.postgres.changes.ddl import DdlEvent, DdlReplay
 from pgkeep.adapters.postgres.changes.translation import Message, Transaction, Verdict
-from pgkeep.inventory import TableName
 from pgkeep.ports import Inexact
 from pgkeep.visibility import Visible
 
@@ -15,6 +14,7 @@ from pgkeep.visibility import Visible
 class Reading:
     """`before`, `now`: what the snapshots at both ends see. `end`: the LSN read right after the later one.
 
+    `ddl`: how many statements are repeated; `relisted`: oids of tables whose rows until then are not in the slot.
     `token`: what was written into the WAL right after the earlier cut. `mark`: what genuine DDL messages carry.
     `encoding`: Python's codec for the database's.
     """
@@ -28,7 +28,7 @@ class Reading:
     replay: DdlReplay
     token_seen: bool = field(default=False, init=False)
     ddl: int = field(default=0, init=False)
-    relisted: set[TableName] = field(default_factory=set, init=False)
+    relisted: set[int] = field(default_factory=set, init=False)
 
     def judge(self, transaction: Transaction) -> Verdict:
         """A transaction that the later snapshot does not see yet, though it is committed, is held for the next one."""
@@ -43,13 +43,14 @@ class Reading:
         """SQL for DDL; nothing for all else. Raises Inexact."""
         match message.prefix:
             case "pgkeep:cut":
-                self.token_seen = self.token_seen or message.content.decode() == self.token
+                self.token_seen = self.token_seen or message.content == self.token.encode()
             case "pgkeep:ddl":
-                self.ddl += 1
                 self._require_genuine(message.content)
-                return self.replay.statement(DdlEvent.parse(message.content, encoding=self.encoding))
+                repeated = self.replay.statement(DdlEvent.parse(message.content, encoding=self.encoding))
+                self.ddl += bool(repeated)
+                return repeated
             case "pgkeep:listed":
-                self.relisted.add(_table(message.content))
+                self.relisted.add(_oid(message.content))
             case "pgkeep:doubt":
                 raise Inexact(_reason(message.content))
             case _:
@@ -71,9 +72,11 @@ class Reading:
         self.replay.finish()
 
 
-def _table(content: bytes) -> TableName:
-    found = _object(content)
-    return TableName(schema=str(found["schema"]), name=str(found["name"]))
+def _oid(content: bytes) -> int:
+    found = _object(content).get("oid")
+    if not isinstance(found, int):
+        raise Inexact("the source says that a table is listed now, and not which one")
+    return found
 
 
 def _reason(content: bytes) -> str:

@@ -20,10 +20,11 @@ def position(
     history: History,
     token: str,
     then: Position | None,
+    kept_from: str,
     sequences: Iterable[SequenceState],
     tables: Mapping[str, str],
 ) -> Position:
-    """All witnesses at the snapshot's cut, and all WAL since then retained.
+    """All witnesses at the snapshot's cut, and all WAL from `kept_from` (an LSN) on retained.
 
     `then`: the position at the cut before; `tables`: witnesses of those that the slot does not show.
     Raises Unavailable, ToolFailedError.
@@ -37,7 +38,7 @@ def position(
         timeline=history.timeline,
         database=history.database,
         publication=history.publication,
-        retained=then.retained if then else snapshot.cut.lsn,
+        retained=kept_from,
         token=token,
         catalogs=catalogs,
         triggers=witnesses.triggers(moment),
@@ -47,6 +48,7 @@ def position(
         sequences=witnesses.sequences(sequences),
         identities=_identities(moment),
         tables=tables,
+        ignored=tuple(sorted(table.text for table in snapshot.ignored.tables)),
     )
 
 
@@ -59,8 +61,10 @@ def unexplained(now: Position, then: Position, *, ddl: int, event_triggers: bool
     """What changed without anything in the slot that says how; `ddl`: statements that it did show."""
     if now.large_objects != then.large_objects:
         return "large objects were changed, which logical decoding does not show"
+    if now.ignored != then.ignored:
+        return "other tables are ignored now than before"
     if now.triggers != then.triggers:
-        return "pgkeep's event triggers were altered: for a while they may not have shown how the schema changed"
+        return "pgkeep's event triggers were altered, or its publication: they may not have shown everything"
     if now.schema == then.schema or ddl:
         return None
     if not event_triggers:

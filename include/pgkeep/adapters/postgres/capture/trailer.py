@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from pgkeep.adapters.postgres.changes.encoding import codec_of
+from pgkeep.adapters.postgres.changes.statements import truncation
 from pgkeep.adapters.postgres.gate import quoted, translated
 from pgkeep.adapters.postgres.moment import Moment
 from pgkeep.delta import marker
@@ -40,7 +41,9 @@ def resync(moment: Moment, table: TableName, *, encoding: str) -> Iterator[bytes
         found = moment.connection.execute(COLUMNS, [name]).fetchall()
         columns = ", ".join(quoted(str(column)) for (column,) in found)
         listed = f" ({columns})" if columns else ""
-        yield f"BEGIN;\nTRUNCATE ONLY {name};\nCOPY {name}{listed} FROM stdin;\n".encode(codec_of(encoding))
+        codec = codec_of(encoding)
+        yield b"BEGIN;\n" + truncation([name.encode(codec)], restart=False) + b";\n"
+        yield f"COPY {name}{listed} FROM stdin;\n".encode(codec)
         select = f"COPY (SELECT {columns} FROM ONLY {name}) TO STDOUT (ENCODING '{encoding}')"  # noqa: S608 - quoted
         with moment.connection.cursor() as cursor, cursor.copy(select) as copy:
             for data in copy:

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -17,7 +18,7 @@ from pgkeep.adapters.postgres.properties import read_roles
 from pgkeep.adapters.postgres.running import ToolFailedError
 from pgkeep.adapters.postgres.slot import History, in_use, lost, lsn, lsn_text, peek
 from pgkeep.adapters.postgres.source import PostgresSnapshot
-from pgkeep.errors import Disturbed, Unavailable
+from pgkeep.errors import Corrupted, Disturbed, Unavailable
 from pgkeep.inventory import Inventory, SequenceState, TableName, Update
 from pgkeep.model import Cut, Link, Position
 from pgkeep.ports import Inexact
@@ -29,6 +30,7 @@ from .reading import Reading
 from .remeasure import remeasure
 from .standing import position, unexplained
 from .trailer import trailer
+from .whole import stale, validated
 
 PSQL_SCRIPT_FAILED = 3
 DUMPING = "SELECT pg_try_advisory_xact_lock(hashtextextended('pgkeep full backup of ' || current_database(), 0))"
@@ -39,7 +41,8 @@ class LogicalWindow:
     """The moment of `snapshot`, and what was committed since the cut `since`, where the source stood as `then` says.
 
     Without `then`, changes are kept only from here on.
-    `token` was written into the WAL right after the moment. `measured`: bytes of tables to measure again, at most.
+    `kept_from`: the first LSN that the slot keeps. `token` was written into the WAL right after the moment.
+    `measured`: bytes of tables to measure again, at most.
     """
 
     snapshot: PostgresSnapshot
@@ -48,7 +51,9 @@ class LogicalWindow:
     token: str
     since: Cut | None
     then: Position | None
+    kept_from: str
     measured: int
+    _sequences: tuple[SequenceState, ...] = field(init=False, repr=False)
     _position: Position = field(init=False, repr=False)
     _reading: Reading | None = field(default=None, init=False, repr=False)
     _translation: Translation | None = field(default=None, init=False, repr=False)
@@ -80,6 +85,7 @@ class LogicalWindow:
         """
         hold(self._unlisted, self.snapshot.moment)
         unlisted = {str(table): witnesses.table(self.snapshot.moment, table) for table in self._unlisted}
+        self._sequences = measure_sequences(self.snapshot.moment)
         let_go(self.snapshot.moment)
         self._position = self._stand(unlisted)
         hold(self._written, self.snapshot.moment)
@@ -95,15 +101,16 @@ class LogicalWindow:
             listen=reading.listen,
             server_version=self.server_version,
             always=self._always_generated(),
-            there=self._there(),
+            there=self._tables,
             ignored={(table.schema, table.name) for table in self.snapshot.ignored.tables},
         )
         head = list[bytes]()
-        for piece in translation.sql(self._peeked(encoding)):
-            head.append(piece)
-            if translation.transactions:
-                yield from head
-                head.clear()
+        with _readable():
+            for piece in translation.sql(self._peeked(encoding)):
+                head.append(piece)
+                if translation.transactions:
+                    yield from head
+                    head.clear()
         reading.finish()
         self._require_known(reading)
         assert self.then
@@ -150,12 +157,14 @@ class LogicalWindow:
             gap=gap,
             transactions=done.transactions if done else 0,
             changes=done.changes if done else 0,
-            stale=tuple(map(str, self._resynced)) if done else (),
+            stale=self._stale(done) if done else (),
         )
 
     def alone(self) -> bool:
         """Whether this run has got the lock under which a missing full backup is made up for."""
-        return self._ask(DUMPING) == "True"
+        with translated(self.snapshot.moment.server):
+            row = self.snapshot.moment.connections[-1].execute(DUMPING).fetchone()  # where no `let_go` ends it
+        return row == (True,)
 
     # --- what stands at the cut, asked once ---------------------------------------------------------------------
 
@@ -163,10 +172,6 @@ class LogicalWindow:
     def _installed(self) -> Installed:
         with translated(self.snapshot.moment.server):
             return look(self.snapshot.moment.connection)
-
-    @cached_property
-    def _sequences(self) -> tuple[SequenceState, ...]:
-        return measure_sequences(self.snapshot.moment)
 
     def _stand(self, unlisted: Mapping[str, str]) -> Position:
         try:
@@ -176,11 +181,20 @@ class LogicalWindow:
                 history=self.history,
                 token=self.token,
                 then=self.then,
+                kept_from=self.kept_from,
                 sequences=self._sequences,
                 tables=unlisted,
             )
         except ToolFailedError as failure:
             raise Unavailable(f"{failure}", next_step="nothing was stored; run it again") from failure
+
+    @cached_property
+    def _tables(self) -> dict[int, TableName]:
+        """All tables there are, by oid, but for those whose rows are not kept."""
+        ignored = self.snapshot.ignored.oids
+        with translated(self.snapshot.moment.server):
+            found = tables(self.snapshot.moment.connection)
+        return {oid: table for oid, table in found.items() if oid not in ignored}
 
     @cached_property
     def _unlisted(self) -> tuple[TableName, ...]:
@@ -195,7 +209,8 @@ class LogicalWindow:
         """The tables to carry whole: written since the last cut where the slot does not show it, or listed only now."""
         if self._reading is None:
             return ()
-        carried = tuple(sorted({*self._written, *self._reading.relisted}, key=str))
+        relisted = {table for oid, table in self._tables.items() if oid in self._reading.relisted}
+        carried = tuple(sorted({*self._written, *relisted}, key=str))
         hold(carried, self.snapshot.moment)
         return carried
 
@@ -215,10 +230,6 @@ class LogicalWindow:
         with translated(self.snapshot.moment.server):
             now = identities(self.snapshot.moment.connection)
         return now | {int(oid): (*now.get(int(oid), ()), *names) for oid, names in self.then.identities.items()}
-
-    def _there(self) -> frozenset[int]:
-        with translated(self.snapshot.moment.server):
-            return tables(self.snapshot.moment.connection)
 
     def _begin_reading(self, codec: str) -> Reading:
         assert self.since
@@ -256,7 +267,7 @@ class LogicalWindow:
     def _require_known(self, reading: Reading) -> None:
         """Raises Inexact if the slot showed a table otherwise than the catalog has it, and no DDL says why."""
         if not reading.ddl and self._translation:
-            different = differing(self.snapshot.moment, self._translation.relations)
+            different = self._translation.reshaped or differing(self.snapshot.moment, self._translation.relations)
             if different:
                 raise Inexact(f"{different} is another table than the one that was changed")
 
@@ -266,14 +277,26 @@ class LogicalWindow:
         why = unexplained(
             self._position, self.then, ddl=self._reading.ddl, event_triggers=self._installed.event_triggers
         )
+        why = why or validated([*self._unlisted, *self._resynced], then=self.then, replay=self._reading.replay)
         if why:
             raise Inexact(why)
 
+    def _stale(self, done: Translation) -> tuple[str, ...]:
+        assert self._reading
+        assert self.then
+        return stale(
+            self._resynced,
+            there=self._tables.values(),
+            then=self.then,
+            shown=done.touched,
+            replay=self._reading.replay,
+        )
+
     def _retained(self, done: Translation | None) -> str:
         """The first byte of WAL that is still needed: of what is held back, else of the cut; all, if in doubt."""
-        if self.then is not None and done is None:
-            return self.then.retained
-        held = done.held if done else None
+        if done is None:
+            return self.kept_from
+        held = done.held
         return self.cut.lsn if held is None else lsn_text(min(lsn(self.cut.lsn), held))
 
     def _ask(self, query: str) -> str:
@@ -281,3 +304,12 @@ class LogicalWindow:
             row = self.snapshot.moment.connection.execute(query).fetchone()
         assert row is not None
         return str(row[0])
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """A stream that is not what it should be is a gap, and no reason to stop for ever."""
+    try:
+        yield
+    except Corrupted as error:
+        raise Inexact(error.what) from error

@@ -77,8 +77,9 @@ CLASSES = """
     FROM pg_class WHERE relpersistence <> 't'
 """
 TRIGGERS = """
-    SELECT coalesce(string_agg(oid || '/' || xmin, ' ' ORDER BY oid), '') FROM pg_event_trigger
-    WHERE evtname LIKE 'pgkeep%'
+    SELECT coalesce(string_agg(oid || '/' || xmin, ' ' ORDER BY oid), '') || ' ' || coalesce((
+        SELECT oid || '/' || xmin FROM pg_publication WHERE pubname = 'pgkeep'), '')
+    FROM pg_event_trigger WHERE evtname LIKE 'pgkeep%'
 """
 # A page keeps its writer as long as it is not written again.
 LARGE_OBJECTS = """
@@ -104,7 +105,7 @@ def catalogs(moment: Moment) -> str:
 
 
 def triggers(moment: Moment) -> str:
-    """Whether our event triggers are the same ones, and nobody has altered them: they may have been off for a while."""
+    """Whether our event triggers and publication are the same, and nobody has altered them for a while."""
     return _text(moment, TRIGGERS)
 
 

@@ -22,7 +22,8 @@ from pgkeep.ports import Inexact
 
 from .ddl_event import END, REWRITE, DdlEvent, DdlObject
 from .ddl_rules import Replay, fires, refused, replayed
-from .ddl_text import Statement, excerpt, messages, split
+from .ddl_text import Statement, messages, split
+from .ddl_validation import validated
 
 __all__ = ["DdlEvent", "DdlObject", "DdlReplay"]
 
@@ -94,11 +95,14 @@ class DdlReplay:
     """The DDL of one window, in the order of the stream.
 
     roles       whom the replay names: the target must have them before it begins
+    made        tables that commands made or altered, as schema.table
+    validated   names of tables at whose rows a command looked
     encoding    Python's codec for the database's encoding, in which the SQL is written
     """
 
     def __init__(self, *, encoding: str = "utf-8") -> None:
         self.roles = set[str]()
+        self.made, self.validated = set[str](), set[str]()
         self._encoding = encoding
         self._xid: int | None = None
         self._scripts = dict[str, _Script]()
@@ -124,7 +128,7 @@ class DdlReplay:
         if incomplete:
             raise Inexact(
                 f"of {len(incomplete.commands)} DDL statements sent as one string, transaction {self._xid} shows "
-                f"{incomplete.ended}: event triggers were off, or fired twice. {excerpt(incomplete.text)}"
+                f"{incomplete.ended}: event triggers were off, or fired twice"
             )
 
     def _replayed(self, event: DdlEvent, noted: list[DdlEvent]) -> bytes:
@@ -141,8 +145,10 @@ class DdlReplay:
         rewrites = _bits(noted)
         replay = replayed(statement, event, rewrites=rewrites)
         if not statement.is_tagged(event.tag):
-            raise refused(event, f"its text is another command: {excerpt(statement.text)}")
+            raise refused(event, "its text is another command")
         self.roles |= {event.current_user, *_roles(statement)}
+        self.made |= {str(o.identity).replace('"', "") for o in event.objects if o.kind == "table"}
+        self.validated |= validated(statement)
         return _sql(event, replay, grants=statement.kind == "GrantStmt").encode(self._encoding) if replay else b""
 
     def _next(self, event: DdlEvent) -> Statement | None:
@@ -175,6 +181,8 @@ def _is_nobodys(event: DdlEvent, dropped: list[DdlObject]) -> bool:
         made_nothing = event.tag.startswith("CREATE ") or event.tag == "SELECT INTO"
         # Nested: IF EXISTS, or what REFRESH .. CONCURRENTLY does with temporary tables of its own.
         return made_nothing or (event.nested and event.tag != "DROP OWNED")
+    if any(o.of_our_publication for o in concerned):
+        raise refused(event, "somebody has changed what pgkeep publishes")
     private = [o.temporary or o.ours for o in concerned]
     if any(private) and not all(private):
         raise refused(event, "it concerns temporary objects, or pgkeep's own, together with others")

@@ -52,6 +52,13 @@ class DdlObject:
         )
 
     @property
+    def of_our_publication(self) -> bool:
+        """Whether it is our publication, or a line of its list."""
+        return (self.kind, self.identity) == ("publication", "pgkeep") or bool(
+            self.identity and self.identity.endswith(" in publication pgkeep")
+        )
+
+    @property
     def ours(self) -> bool:
         """Whether it belongs to pgkeep itself: its schema, its publication, what is in them."""
         if self.kind == "publication":

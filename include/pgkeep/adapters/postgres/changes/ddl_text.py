@@ -89,15 +89,9 @@ def _parsed(query: str) -> pg.ParseResult:
     try:
         return postgast.parse(query)
     except postgast.PgQueryError as error:
-        raise Inexact(f"this text is not understood ({error.message}): {excerpt(query)}") from error
+        raise Inexact("this text is not understood: " + error.message.split(" at or near")[0]) from error
     except DecodeError as error:
-        raise Inexact(f"this text is nested too deeply to be looked through: {excerpt(query)}") from error
-
-
-def excerpt(text: str) -> str:
-    """The beginning of a text, on one line."""
-    line = " ".join(text[:400].split())
-    return line if len(line) <= 100 else f"{line[:100]}.."
+        raise Inexact("a text is nested too deeply to be looked through") from error
 
 
 def _piece(whole: bytes, raw: pg.RawStmt) -> bytes:
@@ -161,7 +155,7 @@ def _checked(text: str, wanted: Message) -> str:
     found = _parsed(text).stmts
     if len(found) == 1 and _deparsed(postgast.unwrap_node(found[0].stmt)) == _deparsed(wanted):
         return text
-    raise Inexact(f"CONCURRENTLY or TABLESPACE cannot be taken out of: {excerpt(text)}")
+    raise Inexact("CONCURRENTLY or TABLESPACE cannot be taken out of a command")
 
 
 def _deparsed(node: Message) -> str:

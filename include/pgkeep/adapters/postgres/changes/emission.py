@@ -31,6 +31,14 @@ APPLYING: Mapping[str, str] = {
     "client_min_messages": "warning",
 }
 
+# Operators of types that are not PostgreSQL's own are in their extension's schema.
+FIND_OPERATORS = (
+    "SELECT pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', 'pg_catalog', ("
+    "SELECT pg_catalog.string_agg(DISTINCT pg_catalog.quote_ident(n.nspname), ', ') FROM pg_catalog.pg_extension e "
+    "JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE n.nspname <> 'pg_catalog')), false) "
+    "\\g /dev/null\n"
+)
+
 EPOCH = datetime(2000, 1, 1)  # noqa: DTZ001 - PostgreSQL's, in UTC like all that is added to it here
 
 LIMIT = 1_200_000
@@ -202,7 +210,7 @@ def head(nonce: str, *, encoding: str, server_version: int) -> bytes:
     settings = {"client_encoding": encoding, **SETTINGS, **APPLYING}
     source = f"-- from PostgreSQL {server_version // 10_000}.{server_version % 10_000}\n"
     lines = [f"SET {name} = '{value}';\n" for name, value in settings.items()]
-    return "".join([f"-- pgkeep changes {FORMAT} {nonce}\n", source, *lines]).encode()
+    return "".join([f"-- pgkeep changes {FORMAT} {nonce}\n", source, *lines, FIND_OPERATORS]).encode()
 
 
 def marker(nonce: str, text: str) -> bytes:

@@ -13,7 +13,8 @@ class Tables(dict[bytes, Table | None]):
     """By oid as it stands in the messages, how a table is changed; None: it is one of pgkeep's own, or `ignored`.
 
     pgoutput describes a relation or type before its first use, in whatever transaction that is, and after changes.
-    A table that was never described raises Corrupted. `changed`: as each was at its last change.
+    A table that was never described raises Corrupted. `changed`: as each was at its last change; `reshaped`: one that
+    had other columns before.
     """
 
     def __init__(
@@ -27,13 +28,17 @@ class Tables(dict[bytes, Table | None]):
         super().__init__()
         self.changed = dict[int, Relation]()
         self.names = set[tuple[str, str]]()
+        self.reshaped: str | None = None
         self._codec, self._always, self._there, self._ignored = codec, always, there, frozenset(ignored)
         self._relations = dict[bytes, Relation]()
         self._types = dict[int, TypeName]()
 
     def add_relation(self, message: bytes) -> None:
-        oid = message[1:5]
-        self._relations[oid] = read_relation(message, self._codec)
+        oid, relation = message[1:5], read_relation(message, self._codec)
+        before = self._relations.get(oid)
+        if before is not None and before.columns != relation.columns:
+            self.reshaped = f"{relation.schema}.{relation.name}"
+        self._relations[oid] = relation
         self.pop(oid, None)
 
     def add_type(self, message: bytes) -> None:

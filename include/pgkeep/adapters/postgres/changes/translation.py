@@ -94,6 +94,11 @@ class Translation:
         return self._tables.changed
 
     @property
+    def reshaped(self) -> str | None:
+        """A table that the stream has shown with other columns before."""
+        return self._tables.reshaped
+
+    @property
     def touched(self) -> frozenset[tuple[str, str]]:
         """Schema and name of those tables, under every name they had."""
         return frozenset(self._tables.names)
