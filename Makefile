@@ -6,7 +6,7 @@ FITS = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for it in python3 python3.13 python3.12 python3.11; do $$it -c '$(FITS)' 2>/dev/null && echo $$it && break; done)
 SIZE ?= 1GB
 CHANGES ?= 400000
-JOBS ?= 3
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup programs majors check test demo benchmark lock docs clean
@@ -39,7 +39,7 @@ check: setup ## lint, format, types, architecture, unit tests
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/unit
 
-test: programs majors ## every test, on real servers, in a network of its own (JOBS=3)
+test: programs majors ## every test, on real servers, in a network of its own (JOBS=2)
 	@# Each job has servers of its own. A file stays with one job.
 	$(BIN)/python -m pgkeep.sandbox.isolation -- $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 

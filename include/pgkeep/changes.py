@@ -11,10 +11,10 @@ import itertools
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pgkeep import backup, chain, journal, records
-from pgkeep.errors import JournalMovedOn
+from pgkeep.errors import JournalMovedOn, NotReplicated
 from pgkeep.journal import Journal
 from pgkeep.journal_store import JournalStore
 from pgkeep.meter import unwatched
@@ -24,12 +24,14 @@ from pgkeep.ports import Capture, Inexact, Sealer, Source, Vault, Watch, Window
 
 log = logging.getLogger(__name__)
 
+SOON = 60.0
+"""Seconds that a dump waits for the copies of its link: nothing can be altered at the source meanwhile."""
 BEGINNING = "the first backup: changes are kept from here on"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run for one database. `patience`: seconds that a link waits for its copies before a full backup goes on."""
+    """One run for one database. `patience`: seconds to wait for the copies of a link that is finished here."""
 
     source: Source
     capture: Capture
@@ -69,7 +71,7 @@ class Run:
                 link = self._link(window)
                 if dumped is None and link.backup.kind == "changes":
                     return link
-                self.finish(link)
+                self._finish_soon(link)
             parts = self._parts("full")
             with parts.or_nothing():
                 dumped = self._begun(window, stack) if dumped is None else dumped
@@ -82,6 +84,15 @@ class Run:
         entry = backup.record(replicated, self.source, self.journals, self.vault)
         backup.release(entry, self.source, self.journals)
         return entry
+
+    def _finish_soon(self, link: Stored) -> None:
+        """Before a dump, which holds its tables meanwhile, and does not fail because a peer is away."""
+        try:
+            replace(self, patience=min(self.patience, SOON)).finish(link)
+        except NotReplicated as missing:
+            if link.backup.kind == "gap":
+                raise
+            log.warning("%s The full backup goes on; the next run collects these changes again.", missing)
 
     def again(self, late: Backup, *, until: Instant | None) -> Entry:
         """For a link that another run has overtaken: what it wanted to show, from where the chain ends now."""

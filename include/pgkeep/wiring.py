@@ -1,6 +1,7 @@
 """From settings and connections to the adapters of one node: where names become things. No I/O here."""
 
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -19,11 +20,13 @@ from pgkeep.adapters.postgres import (
     server_from_url,
 )
 from pgkeep.changes import Run
-from pgkeep.errors import ConfigError
+from pgkeep.errors import ConfigError, JournalMovedOn
 from pgkeep.journal_store import JournalStore
-from pgkeep.model import Origin, Stored
+from pgkeep.model import Entry, Instant, Origin, Replicated, Stored
 from pgkeep.ports import Watch
 from pgkeep.settings import Connection, Connections, Database, Peer, Settings
+
+log = logging.getLogger(__name__)
 
 LONGEST_NAME = 63
 """Bytes of a name in PostgreSQL; it would cut a longer one off without a word."""
@@ -69,6 +72,19 @@ class Site:
         if self.capture is not None:
             return self.run(origin=origin, patience=patience, watch=watch).full()
         return backup.capture(self.source, self.sealer, self.vault, self.journals, origin=origin, watch=watch)
+
+    def record(
+        self, replicated: Replicated, *, origin: Origin, patience: float, watch: Watch, until: Instant | None = None
+    ) -> Entry:
+        """The backup's entry; changes that another run has overtaken are collected again from where that one ended."""
+        late = replicated.sealed.backup
+        try:
+            return backup.record(replicated, self.source, self.journals, self.vault)
+        except JournalMovedOn as moved:
+            if late.link is None:
+                raise
+            log.info("%s: collecting again from there", moved.what)
+        return self.run(origin=origin, patience=patience, watch=watch).again(late, until=until)
 
 
 def site(settings: Settings, name: str, connections: Connections, *, environ: Mapping[str, str] = os.environ) -> Site:

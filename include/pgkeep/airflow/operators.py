@@ -16,7 +16,7 @@ from pgkeep.airflow import assets
 from pgkeep.airflow.hooks import SiteHook, Sites
 from pgkeep.airflow.outcomes import airflow_outcome, permanent
 from pgkeep.airflow.triggers import ReplicationTrigger
-from pgkeep.errors import JournalMovedOn, NotReplicated, PgkeepError, Unavailable
+from pgkeep.errors import NotReplicated, PgkeepError, Unavailable
 from pgkeep.model import Covered, Entry, Instant, Origin, Replicated, Sealed, Stored, instant
 from pgkeep.progress import log_lines
 
@@ -176,20 +176,15 @@ class RecordOperator(BackupStep):
 
     def execute(self, context: "Context") -> Record:
         with airflow_outcome():
-            entry = self._record(self.site(), records.decode(Replicated, self.replicated), context)
+            entry = self.site().record(
+                records.decode(Replicated, self.replicated),
+                origin=origin(context),
+                patience=self.patience,
+                watch=log_lines(log),
+                until=interval_end(context),
+            )
             log.info(sentences.recorded(entry))
             return records.encode(entry)
-
-    def _record(self, site: "Site", replicated: Replicated, context: "Context") -> Entry:
-        try:
-            return backup.record(replicated, site.source, site.journals, site.vault)
-        except JournalMovedOn as moved:
-            late = replicated.sealed.backup
-            if late.link is None:
-                raise
-            log.info("%s: collecting again from there", moved.what)
-            run = site.run(origin=origin(context), patience=self.patience, watch=log_lines(log))
-            return run.again(late, until=interval_end(context))
 
 
 class ReleaseOperator(BackupStep):

@@ -102,21 +102,21 @@ def make_backup(chosen: argparse.Namespace) -> None:
     """`pgkeep backup NAME [--full]`: the very steps that Airflow's tasks take."""
     site = wiring.site(loaded_settings(), chosen.name, connections())
     pending = Pending(chosen.name)
-    sealed = pending.read() if chosen.resume else _captured(site, full=chosen.full, patience=chosen.wait)
+    origin = Origin(host=socket.gethostname(), by="command line")
+    sealed = pending.read() if chosen.resume else _captured(site, origin, chosen)
     pending.write(sealed)
     replicated = backup.replicate(sealed, site.vault, copies=site.copies, patience=chosen.wait)
-    entry = backup.record(replicated, site.source, site.journals, site.vault)
+    entry = site.record(replicated, origin=origin, patience=chosen.wait, watch=watch())
     pending.forget()
     backup.release(entry, site.source, site.journals)
     print(sentences.entry_line(entry))
 
 
-def _captured(site: wiring.Site, *, full: bool, patience: float) -> Sealed:
-    origin = Origin(host=socket.gethostname(), by="command line")
-    if full:
-        stored = site.full(origin=origin, patience=patience, watch=watch())
+def _captured(site: wiring.Site, origin: Origin, chosen: argparse.Namespace) -> Sealed:
+    if chosen.full:
+        stored = site.full(origin=origin, patience=chosen.wait, watch=watch())
     else:
-        found = site.run(origin=origin, patience=patience, watch=watch()).hourly()
+        found = site.run(origin=origin, patience=chosen.wait, watch=watch()).hourly()
         assert isinstance(found, Stored), "nothing covers what was not asked for"
         stored = found
     return backup.check(stored, site.sealer, site.vault)

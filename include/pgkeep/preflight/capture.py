@@ -59,7 +59,8 @@ def _installed(report: CaptureReport, about: str, *, name: str) -> Iterator[Find
     if not installed.event_triggers:
         yield Finding(
             about=about,
-            what="has no event triggers of pgkeep: each change of its schema makes a full backup necessary",
+            what="has no event triggers of pgkeep: each change of its schema makes a full backup necessary, and UPDATE "
+            "or DELETE on a table fails from the drop of its primary key until the next run",
             next_step=f"as a superuser: pgkeep init {name} --print-sql, and run that",
         )
     if installed.unlisted:
