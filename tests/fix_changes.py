@@ -54,7 +54,7 @@ def translation(
 
 def repeat_ddl(message: Message) -> bytes:
     """The test's own event trigger: whoever changes a table says so."""
-    return message.content + b";\n" if message.prefix == "pgkeep:ddl" else b""
+    return b"SET LOCAL search_path = public;\n" + message.content + b";\n" if message.prefix == "pgkeep:ddl" else b""
 
 
 def translate(database: Database, *, encoding: str = "UTF8") -> bytes:

@@ -1,11 +1,13 @@
 """The file `pgkeep.toml` itself: reading it, and adding a database to it."""
 
+import fcntl
 import json
 import os
 import re
 import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -30,20 +32,35 @@ def load(path: str | Path | None) -> Settings:
 
 
 def add_database(path: str | Path, name: str, own: Mapping[str, str | datetime]) -> None:
-    """Appends `[databases.NAME]` with these keys. The old text stays; the file is replaced in one step.
+    """Appends `[databases.NAME]` with these keys, unless it is there. The old text stays; all in one step.
 
     Raises ConfigError: the file cannot be written, or would not be valid afterwards.
     """
     path = Path(path)
     lines = [f"\n[databases.{_key(name)}]", *(f"{key} = {_value(value)}" for key, value in own.items())]
-    content = path.read_text(encoding="utf-8").rstrip("\n") + "\n" + "\n".join(lines) + "\n"
-    parse(tomllib.loads(content))
     try:
-        _replace(path, content)
+        with _alone(path):
+            before = path.read_text(encoding="utf-8")
+            if name in tomllib.loads(before).get("databases", {}):
+                return  # another `init` was faster
+            content = before.rstrip("\n") + "\n" + "\n".join(lines) + "\n"
+            parse(tomllib.loads(content))
+            _replace(path, content)
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be written: {error.strerror}", next_step="add to it by hand:\n" + "\n".join(lines)
         ) from error
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One writer at a time; by its directory, for the file itself is replaced."""
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
 
 
 def _replace(path: Path, content: str) -> None:

@@ -1,5 +1,6 @@
 """What must be so in a database while changes are applied to it, and what follows from the tables afterwards."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from pgkeep.errors import ConfigError
 
 from .gate import Session, literal, quoted
 
+log = logging.getLogger(__name__)
+
 REPLICA = "SET session_replication_role = 'replica'"
 # Triggers that fire even in the replica role: what they did on the source is in the changes already.
 LOUD = """
@@ -16,9 +19,17 @@ LOUD = """
     JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE t.tgenabled IN ('A', 'R') AND NOT t.tgisinternal ORDER BY 1, 2, 3
 """
+LOUD_RULES = """
+    SELECT n.nspname, c.relname, r.rulename, r.ev_enabled FROM pg_rewrite r
+    JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE r.ev_enabled IN ('A', 'R') AND c.relkind IN ('r', 'p') ORDER BY 1, 2, 3
+"""
 LOUD_EVENTS = "SELECT evtname, evtenabled FROM pg_event_trigger WHERE evtenabled IN ('A', 'R') ORDER BY 1"
 STILL = """
     SELECT FROM pg_trigger WHERE tgrelid = to_regclass({relation}) AND tgname = {trigger} AND tgenabled = 'O'
+"""
+STILL_RULE = """
+    SELECT FROM pg_rewrite WHERE ev_class = to_regclass({relation}) AND rulename = {rule} AND ev_enabled = 'O'
 """
 STILL_EVENT = "SELECT FROM pg_event_trigger WHERE evtname = {trigger} AND evtenabled = 'O'"
 HOW = {"A": "ALWAYS", "R": "REPLICA"}
@@ -38,7 +49,7 @@ MATERIALISED = """
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silenced:
-    """A trigger that does not fire in the replica role for now.
+    """A trigger or rule that does not fire in the replica role for now.
 
     `again`: the statement by which it does; `asked`: whether it is still there as we left it.
     """
@@ -48,7 +59,10 @@ class Silenced:
 
 
 def silence(connection: Session) -> list[Silenced]:
-    """No trigger fires while changes are applied, nor counts as switched off. Raises ConfigError, psycopg.Error."""
+    """No trigger or rule fires while changes are applied, nor counts as switched off.
+
+    Raises ConfigError, psycopg.Error.
+    """
     try:
         connection.execute(REPLICA)
     except psycopg.errors.InsufficientPrivilege as error:
@@ -63,6 +77,12 @@ def silence(connection: Session) -> list[Silenced]:
         connection.execute(f"ALTER TABLE {of} ENABLE TRIGGER {trigger}")
         again = f"ALTER TABLE {of} ENABLE {HOW[str(how)]} TRIGGER {trigger}"
         asked = STILL.format(relation=literal(of), trigger=literal(str(name)))
+        found.append(Silenced(again=again, asked=asked))
+    for schema, table, name, how in connection.execute(LOUD_RULES).fetchall():
+        of, rule = quoted(str(schema), str(table)), quoted(str(name))
+        connection.execute(f"ALTER TABLE {of} ENABLE RULE {rule}")
+        again = f"ALTER TABLE {of} ENABLE {HOW[str(how)]} RULE {rule}"
+        asked = STILL_RULE.format(relation=literal(of), rule=literal(str(name)))
         found.append(Silenced(again=again, asked=asked))
     for name, how in connection.execute(LOUD_EVENTS).fetchall():
         trigger = quoted(str(name))
@@ -80,6 +100,13 @@ def wake(connection: Session, silenced: Iterable[Silenced]) -> None:
 
 
 def refresh(connection: Session) -> None:
-    """Computes the materialised views anew that were filled, those first upon which others stand."""
+    """Computes the materialised views anew that were filled, those first upon which others stand.
+
+    One whose query fails, which is no reason to go without the tables, stays as it was at the full backup.
+    """
     for schema, name in connection.execute(MATERIALISED).fetchall():
-        connection.execute(f"REFRESH MATERIALIZED VIEW {quoted(str(schema), str(name))}")
+        view = quoted(str(schema), str(name))
+        try:
+            connection.execute(f"REFRESH MATERIALIZED VIEW {view}")
+        except (psycopg.DataError, psycopg.ProgrammingError, psycopg.IntegrityError) as error:
+            log.warning("%s shows what it did at the full backup: %s", view, error.diag.message_primary)

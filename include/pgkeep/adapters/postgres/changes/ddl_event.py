@@ -17,6 +17,7 @@ SETTINGS: Mapping[str, str] = {
     "extra_float_digits": "1",
     "bytea_output": "hex",
     "xmloption": "content",
+    "timezone_abbreviations": "Default",
     "array_nulls": "on",
     "transform_null_equals": "off",
     "default_table_access_method": "heap",

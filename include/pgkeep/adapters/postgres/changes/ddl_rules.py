@@ -157,6 +157,8 @@ def _objection(message: Message) -> str | None:
             return "SESSION_USER is somebody else elsewhere. Instead: the role's name"
         case pg.RangeVar(catalogname=name) if name:
             return f"it names the database {name}, which may come back under another name. Instead: schema.name"
+        case pg.RenameStmt(rename_type=pg.OBJECT_SCHEMA):
+            return "what is written to its tables afterwards is shown under the schema's old name. Instead: SET SCHEMA"
         case pg.VariableSetStmt(kind=pg.VAR_SET_CURRENT):
             return "FROM CURRENT depends on the session. Instead: the value"
     return None

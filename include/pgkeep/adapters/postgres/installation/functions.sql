@@ -74,6 +74,7 @@ BEGIN
             'extra_float_digits', pg_catalog.current_setting('extra_float_digits'),
             'bytea_output', pg_catalog.current_setting('bytea_output'),
             'xmloption', pg_catalog.current_setting('xmloption'),
+            'timezone_abbreviations', pg_catalog.current_setting('timezone_abbreviations'),
             'array_nulls', pg_catalog.current_setting('array_nulls'),
             'transform_null_equals', pg_catalog.current_setting('transform_null_equals'),
             'default_table_access_method', pg_catalog.current_setting('default_table_access_method'),
