@@ -113,6 +113,8 @@ def new_role(database: Database, attributes: str = "LOGIN") -> Iterator[Role]:
         yield role
     finally:
         name = quoted(role.name)
+        while database.ask(f"SELECT FROM pg_stat_activity WHERE usename = {literal(role.name)}"):
+            time.sleep(0.01)  # a session that ends still drops its temporary tables
         database.run(f"REASSIGN OWNED BY {name} TO CURRENT_USER", f"DROP OWNED BY {name}", f"DROP ROLE {name}")
 
 
