@@ -293,7 +293,7 @@ ROWS_CHANGE = (
         r"ALTER TABLE app\.z5 \(by alice, transaction \d+\): SET LOGGED",
     ),
 )
-SHOWN_WRONGLY = [("ALTER SCHEMA sub RENAME TO subs", "under the schema's old name")]
+SHOWN_WRONGLY = [("ALTER SCHEMA public RENAME TO old", "under the schema's old name")]
 MOMENT_IN_THE_SCHEMA = (
     ("ALTER TABLE listed DETACH PARTITION listed_1 CONCURRENTLY", "CONCURRENTLY: it also makes a CHECK"),
     ("CREATE TABLE z3 (at date DEFAULT 'today')", "'today' may stand for the moment"),
