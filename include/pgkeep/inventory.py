@@ -128,10 +128,11 @@ class Update:
     """What is known anew at the end of a window of changes.
 
     `tables`: those that were measured again. `unmeasured`: changed as well (all others, if `all_unmeasured`), but not
-    measured: too large for every hour. `roles` as in the inventory.
+    measured: too large for every hour. `properties` and `roles` as in the inventory.
     """
 
     cut: Cut
+    properties: Properties
     roles: tuple[str, ...]
     tables: tuple[Table, ...]
     unmeasured: tuple[TableName, ...]
@@ -146,6 +147,7 @@ def updated(inventory: Inventory, update: Update) -> Inventory:
     return replace(
         inventory,
         cut=update.cut,
+        properties=update.properties,
         roles=tuple(sorted({*inventory.roles, *update.roles})),
         tables=tuple(sorted((*kept, *update.tables), key=lambda table: (table.schema, table.name))),
         sequences=update.sequences,

@@ -57,6 +57,7 @@ class Position:
     token: str
     catalogs: str
     triggers: str
+    properties: Digest
     schema: Digest
     globals: Digest
     large_objects: str

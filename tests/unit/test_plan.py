@@ -48,6 +48,7 @@ def position() -> Position:
         token="",
         catalogs="",
         triggers="",
+        properties=NONE,
         schema=NONE,
         globals=NONE,
         large_objects="",

@@ -78,6 +78,7 @@ class MemoryWindow(MemorySnapshot):
     def update(self) -> Update:
         return Update(
             cut=self.cut,
+            properties=self.holding.properties,
             roles=self.holding.roles,
             tables=self.holding.tables,
             unmeasured=(),
@@ -97,6 +98,7 @@ class MemoryWindow(MemorySnapshot):
             token=self.cut.lsn,
             catalogs="",
             triggers="",
+            properties=NOTHING,
             schema=NOTHING,
             globals=NOTHING,
             large_objects="",

@@ -42,6 +42,7 @@ def position(
         token=token,
         catalogs=catalogs,
         triggers=witnesses.triggers(moment),
+        properties=witnesses.properties(moment),
         schema=then.schema if then is not None and unchanged else witnesses.schema(moment, snapshot.tools),
         globals=witnesses.globals_of(snapshot.globals()),
         large_objects=witnesses.large_objects(moment),
@@ -63,6 +64,8 @@ def unexplained(now: Position, then: Position, *, ddl: int, event_triggers: bool
         return "large objects were changed, which logical decoding does not show"
     if now.ignored != then.ignored:
         return "other tables are ignored now than before"
+    if now.globals != then.globals:
+        return "roles, their rights or table spaces were changed, which full backups carry"
     if now.triggers != then.triggers:
         return "pgkeep's event triggers were altered, or its publication: they may not have shown everything"
     if now.schema == then.schema or ddl:

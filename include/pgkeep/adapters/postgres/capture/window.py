@@ -14,7 +14,7 @@ from pgkeep.adapters.postgres.guard import hold
 from pgkeep.adapters.postgres.installation import Installed, look
 from pgkeep.adapters.postgres.measure import measure_sequences
 from pgkeep.adapters.postgres.moment import let_go
-from pgkeep.adapters.postgres.properties import read_roles
+from pgkeep.adapters.postgres.properties import read_properties, read_roles
 from pgkeep.adapters.postgres.running import ToolFailedError
 from pgkeep.adapters.postgres.slot import History, in_use, lost, lsn, lsn_text, peek
 from pgkeep.adapters.postgres.source import PostgresSnapshot
@@ -114,7 +114,7 @@ class LogicalWindow:
         reading.finish()
         self._require_known(reading)
         assert self.then
-        if translation.transactions or self._resynced or self._position.sequences != self.then.sequences:
+        if translation.transactions or self._resynced or self._moved:
             yield from head
             yield from trailer(
                 self.snapshot.moment,
@@ -136,9 +136,11 @@ class LogicalWindow:
             budget=self.measured,
         )
         with translated(self.snapshot.moment.server):
+            properties = read_properties(self.snapshot.moment.connection)
             roles = read_roles(self.snapshot.moment.connection)
         return Update(
             cut=self.cut,
+            properties=properties,
             roles=tuple(sorted({*roles, *self._reading.replay.roles})),
             tables=measured,
             unmeasured=unmeasured,
@@ -187,6 +189,13 @@ class LogicalWindow:
             )
         except ToolFailedError as failure:
             raise Unavailable(f"{failure}", next_step="nothing was stored; run it again") from failure
+
+    @property
+    def _moved(self) -> bool:
+        """Whether anything is to be said that no row shows."""
+        assert self.then
+        now = (self._position.sequences, self._position.properties)
+        return now != (self.then.sequences, self.then.properties)
 
     @cached_property
     def _tables(self) -> dict[int, TableName]:

@@ -11,6 +11,7 @@ from pgkeep import records
 from pgkeep.adapters.postgres.gate import quoted, translated
 from pgkeep.adapters.postgres.moment import Moment
 from pgkeep.adapters.postgres.programs import Tools
+from pgkeep.adapters.postgres.properties import read_properties
 from pgkeep.adapters.postgres.relations import OURS
 from pgkeep.adapters.postgres.running import Command, read
 from pgkeep.inventory import SequenceState, TableName
@@ -118,6 +119,12 @@ def large_objects(moment: Moment) -> str:
 def table(moment: Moment, table: TableName) -> str:
     """Whether any row of that table was written. Raises Unavailable, ConfigError."""
     return _text(moment, TABLE.format(table=quoted(table.schema, table.name)))
+
+
+def properties(moment: Moment) -> Digest:
+    """What belongs to the database itself: its settings, rights, comment."""
+    with translated(moment.server):
+        return _digest([records.to_bytes(read_properties(moment.connection))])
 
 
 def sequences(states: Iterable[SequenceState]) -> Digest:
