@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -16,9 +15,9 @@ from pgkeep.adapters.postgres.measure import measure_sequences
 from pgkeep.adapters.postgres.moment import let_go
 from pgkeep.adapters.postgres.properties import read_properties, read_roles
 from pgkeep.adapters.postgres.running import ToolFailedError
-from pgkeep.adapters.postgres.slot import History, in_use, lost, lsn, lsn_text, peek
+from pgkeep.adapters.postgres.slot import History, lsn, lsn_text
 from pgkeep.adapters.postgres.source import PostgresSnapshot
-from pgkeep.errors import Corrupted, Disturbed, Unavailable
+from pgkeep.errors import Unavailable
 from pgkeep.inventory import Inventory, SequenceState, TableName, Update
 from pgkeep.model import Cut, Link, Position
 from pgkeep.ports import Inexact
@@ -26,13 +25,13 @@ from pgkeep.visibility import visible
 
 from . import witnesses
 from .agreement import differing, identities, tables
+from .peeking import peeked, readable
 from .reading import Reading
 from .remeasure import remeasure
 from .standing import position, unexplained
 from .trailer import trailer
 from .whole import stale, validated
 
-PSQL_SCRIPT_FAILED = 3
 DUMPING = "SELECT pg_try_advisory_xact_lock(hashtextextended('pgkeep full backup of ' || current_database(), 0))"
 
 
@@ -105,8 +104,8 @@ class LogicalWindow:
             ignored={(table.schema, table.name) for table in self.snapshot.ignored.tables},
         )
         head = list[bytes]()
-        with _readable():
-            for piece in translation.sql(self._peeked(encoding)):
+        with readable():
+            for piece in translation.sql(peeked(self.snapshot, self.slot, encoding=encoding)):
                 head.append(piece)
                 if translation.transactions:
                     yield from head
@@ -253,26 +252,6 @@ class LogicalWindow:
             replay=DdlReplay(encoding=codec),
         )
 
-    def _peeked(self, encoding: str) -> Iterator[bytes]:
-        chunks = peek(self.snapshot.moment, self.slot, self.snapshot.tools, encoding=encoding, upto=self.cut.lsn)
-        try:
-            yield from chunks
-        except ToolFailedError as failure:
-            raise self._unreadable(failure) from failure
-
-    def _unreadable(self, failure: ToolFailedError) -> Exception:
-        """Whether the server was lost, the slot, or what is in it cannot be decoded: asked of the server."""
-        with translated(self.snapshot.moment.server):
-            why = lost(self.snapshot.moment.connection, self.slot)
-            busy = in_use(self.snapshot.moment.connection, self.slot)
-        if why:
-            return Inexact(why)
-        if busy:
-            return Disturbed(f"somebody else reads the slot {self.slot} at this moment", next_step="run it again")
-        if failure.code != PSQL_SCRIPT_FAILED:
-            return Unavailable(f"the changes could not be read from {self.slot}: {failure}", next_step="run it again")
-        return Inexact(f"the changes cannot be decoded: {failure}")
-
     def _require_known(self, reading: Reading) -> None:
         """Raises Inexact if the slot showed a table otherwise than the catalog has it, and no DDL says why."""
         if not reading.ddl and self._translation:
@@ -313,12 +292,3 @@ class LogicalWindow:
             row = self.snapshot.moment.connection.execute(query).fetchone()
         assert row is not None
         return str(row[0])
-
-
-@contextmanager
-def _readable() -> Iterator[None]:
-    """A stream that is not what it should be is a gap, and no reason to stop for ever."""
-    try:
-        yield
-    except Corrupted as error:
-        raise Inexact(error.what) from error
