@@ -1,12 +1,14 @@
-"""Changes are kept through bad days: killed runs, crashed servers, prepared transactions, two at once."""
+"""Changes are kept through bad days: killed runs, crashed servers, prepared transactions, and sizes that are no fun."""
 
 import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from fix_majors import NEWEST, OLDEST, Machine, machine
@@ -14,6 +16,9 @@ from fix_node import Node, wait_for
 from pgkeep.adapters.postgres.programs import find_tools
 
 MOMENTS = 8
+ROWS = 1_000_000
+MEGABYTES = 250
+"""What a process may take for a transaction of any number of rows."""
 TABLES = """
     CREATE TABLE account (id int PRIMARY KEY, balance int NOT NULL);
     INSERT INTO account SELECT i, 100 FROM generate_series(1, 20) i;
@@ -140,3 +145,33 @@ def test_two_at_once_give_one_chain(node: Node, kept: str) -> None:
     assert since[1:] == cuts[:-1], "one unbroken chain"
     node.pgkeep("restore", kept, "--into", node.target(kept))
     assert node.measure(kept, server="SCRATCH") == node.measure(kept)
+
+
+def test_a_transaction_of_a_million_rows_and_a_value_of_100_megabytes(node: Node, kept: str) -> None:
+    node.psql(
+        "CREATE TABLE large (id int PRIMARY KEY, t text); CREATE TABLE value (id int PRIMARY KEY, b bytea)", dbname=kept
+    )
+    node.pgkeep("backup", kept, "--full")
+    node.psql(f"INSERT INTO large SELECT i, 'row ' || i FROM generate_series(1, {ROWS}) i", dbname=kept)
+    assert megabytes(node, "backup", kept) <= MEGABYTES
+    node.psql("UPDATE large SET t = upper(t) WHERE id % 10 = 0", dbname=kept)
+    node.psql("INSERT INTO value SELECT 1, decode(repeat(md5('x'), 6553600), 'hex')", dbname=kept)
+    node.pgkeep("backup", kept)
+    assert [entry["backup"]["kind"] for entry in node.entries(kept)] == ["gap", "full", "changes", "changes"]
+    node.pgkeep("restore", kept, "--into", node.target(kept))
+    assert node.psql("SELECT count(*) FROM large", dbname=kept, server="SCRATCH") == str(ROWS)
+    assert node.measure(kept, server="SCRATCH") == node.measure(kept)
+
+
+def megabytes(node: Node, *arguments: str) -> int:
+    """Runs `pgkeep ARGUMENTS`: the most memory that any of its processes took."""
+    run = node.start(*arguments)
+    most = 0
+    while run.poll() is None:
+        with suppress(psutil.Error):
+            program = psutil.Process(run.pid)
+            most = max(most, *(each.memory_info().rss >> 20 for each in (program, *program.children(recursive=True))))
+        time.sleep(0.01)
+    _, errors = run.communicate()
+    assert run.returncode == 0, errors
+    return most
