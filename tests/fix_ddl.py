@@ -266,7 +266,7 @@ CARRIED: Sequence[Step] = [
     ),
     *by(BOSS, *OF_A_SUPERUSER, path="app"),
     *UNDER_SETTINGS,
-    Step(sql=f"CREATE FUNCTION large() RETURNS text LANGUAGE sql AS $x$ SELECT 'ü$1\\{'ä' * 600_000}' $x$"),
+    Step(sql=f"CREATE FUNCTION large() RETURNS text LANGUAGE sql AS $x$ SELECT 'ü$1\\{'ä' * 40_000}' $x$"),
     *by(ALICE, *WITHOUT_TRACE),
     *by(BOSS, "GRANT SELECT ON _pgkeep.event TO alice", "COMMENT ON TABLE _pgkeep.event IS 'ours'"),
 ]

@@ -43,9 +43,10 @@ class Position:
 
     `slot` has kept the WAL from `retained` (an LSN) on; `token` was written into it right after the cut. `system`,
     `timeline`, `database` and `publication` (their oids) say which history that is. The rest are witnesses of what a
-    slot does not show: another value means that something has changed. `triggers`: of our own event triggers; `tables`:
-    of those that the slot does not show at all, by name; `identities`: by table (its oid), the columns that are
-    GENERATED ALWAYS AS IDENTITY. `ignored`: the tables whose rows are not kept.
+    slot does not show: another value means that something has changed. `triggers`: of our own event triggers;
+    `definitions`: of each object, by the oids of its catalog and its own; `tables`: of those that the slot does not
+    show at all, by name; `identities`: by table (its oid), the columns that are GENERATED ALWAYS AS IDENTITY.
+    `ignored`: the tables whose rows are not kept.
     """
 
     slot: str
@@ -59,6 +60,7 @@ class Position:
     triggers: str
     properties: Digest
     schema: Digest
+    definitions: Mapping[str, str]
     globals: Digest
     large_objects: str
     sequences: Digest

@@ -5,7 +5,7 @@ import difflib
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,9 @@ from psycopg import conninfo
 
 from fix_ddl import AFRESH, CARRIED, Afresh, Step
 from fix_postgres import eventually, quoted
+from pgkeep.adapters.postgres.capture.definitions import Told, definitions, untold
 from pgkeep.adapters.postgres.changes.ddl import DdlEvent, DdlReplay
+from pgkeep.adapters.postgres.installation.statements import FIRST_WITH_MESSAGES, event_trigger_statements, structure
 from pgkeep.adapters.postgres.programs import Tools, examine, in_the_wheel, on_the_machine
 from pgkeep.ports import Inexact
 from pgkeep.sandbox.postgres_servers import ROLE, Owner, choose_data, find_owner, initialise, reachable_programs
@@ -24,82 +26,22 @@ from pgkeep.sandbox.tcp_ports import choose
 MAJORS = (15, 16, 18)
 PROGRAMS = ("initdb", "postgres", "pg_dump", "psql")
 
-# What the source's event triggers do. All names and operators say their schema: the caller's search_path holds.
-CAPTURE = r"""
-CREATE SCHEMA _pgkeep;
+# What is installed, but that the messages go to a table of our own instead of the WAL.
+CAPTURE = f"""
+{structure(FIRST_WITH_MESSAGES - 1)}
 CREATE TABLE _pgkeep.event (id bigserial, content text);
-GRANT USAGE ON SCHEMA _pgkeep TO PUBLIC;
-GRANT INSERT ON _pgkeep.event TO PUBLIC;
-GRANT USAGE ON SEQUENCE _pgkeep.event_id_seq TO PUBLIC;
-CREATE FUNCTION _pgkeep.capture() RETURNS event_trigger LANGUAGE plpgsql AS $f$
-DECLARE
-    stack pg_catalog.text;
-    objects pg_catalog.jsonb;
-    super pg_catalog.bool;
-BEGIN
-    IF pg_catalog.current_setting('pgkeep.off', true) OPERATOR(pg_catalog.=) 'on' THEN
-        RETURN;
-    END IF;
-    GET DIAGNOSTICS stack = PG_CONTEXT;
-    IF tg_event OPERATOR(pg_catalog.=) 'ddl_command_end' THEN
-        SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-                   'command_tag', d.command_tag, 'object_type', d.object_type,
-                   'object_identity', d.object_identity, 'in_extension', d.in_extension))
-            INTO objects FROM pg_catalog.pg_event_trigger_ddl_commands() AS d;
-    ELSIF tg_event OPERATOR(pg_catalog.=) 'sql_drop' THEN
-        SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-                   'object_type', d.object_type, 'object_identity', d.object_identity,
-                   'original', d.original, 'is_temporary', d.is_temporary))
-            INTO objects FROM pg_catalog.pg_event_trigger_dropped_objects() AS d;
-    ELSE
-        SELECT pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_object(
-                   'oid', r.oid, 'reason', pg_catalog.pg_event_trigger_table_rewrite_reason()))
-            INTO objects FROM pg_catalog.pg_event_trigger_table_rewrite_oid() AS r (oid);
-    END IF;
-    SELECT r.rolsuper INTO super FROM pg_catalog.pg_roles AS r WHERE r.rolname OPERATOR(pg_catalog.=) current_user;
-    INSERT INTO _pgkeep.event (content) SELECT pg_catalog.json_build_object(
-        'ev', tg_event, 'tag', tg_tag, 'q', pg_catalog.current_query(), 'sp', pg_catalog.current_setting('search_path'),
-        'su', session_user, 'cu', current_user, 'tz', pg_catalog.current_setting('TimeZone'),
-        'tx', pg_catalog.txid_current(), 'o', objects,
-        'nested', pg_catalog.strpos(stack, E'\n') OPERATOR(pg_catalog.>) 0,
-        'sup', super,
-        'mem', CASE WHEN super THEN NULL ELSE (
-            SELECT pg_catalog.json_object_agg(r.rolname, pg_catalog.pg_has_role(current_user, r.oid, 'USAGE'))
-            FROM pg_catalog.pg_roles AS r
-            WHERE r.rolname OPERATOR(pg_catalog.<>) current_user
-                AND pg_catalog.pg_has_role(current_user, r.oid, 'MEMBER')) END,
-        'dbc', pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),
-        'tmp', CASE WHEN pg_catalog.pg_my_temp_schema() OPERATOR(pg_catalog.<>) 0 THEN (
-            SELECT pg_catalog.json_agg(c.relname) FROM pg_catalog.pg_class AS c
-            WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) END,
-        'dd', EXISTS (SELECT FROM pg_catalog.pg_type AS t
-            WHERE t.oid OPERATOR(pg_catalog.>=) 16384 AND t.typtype OPERATOR(pg_catalog.=) 'd'
-                AND t.typdefault IS NOT NULL),
-        'vo', EXISTS (SELECT FROM pg_catalog.pg_cast AS c JOIN pg_catalog.pg_proc AS p
-                ON p.oid OPERATOR(pg_catalog.=) c.castfunc
-                WHERE c.oid OPERATOR(pg_catalog.>=) 16384 AND p.provolatile OPERATOR(pg_catalog.=) 'v')
-            OR EXISTS (SELECT FROM pg_catalog.pg_operator AS o JOIN pg_catalog.pg_proc AS p
-                ON p.oid OPERATOR(pg_catalog.=) o.oprcode
-                WHERE o.oid OPERATOR(pg_catalog.>=) 16384 AND p.provolatile OPERATOR(pg_catalog.=) 'v'),
-        'set', pg_catalog.json_build_object(
-            'DateStyle', pg_catalog.current_setting('DateStyle'),
-            'IntervalStyle', pg_catalog.current_setting('IntervalStyle'),
-            'extra_float_digits', pg_catalog.current_setting('extra_float_digits'),
-            'bytea_output', pg_catalog.current_setting('bytea_output'),
-            'xmloption', pg_catalog.current_setting('xmloption'),
-            'array_nulls', pg_catalog.current_setting('array_nulls'),
-            'transform_null_equals', pg_catalog.current_setting('transform_null_equals'),
-            'default_table_access_method', pg_catalog.current_setting('default_table_access_method'),
-            'standard_conforming_strings', pg_catalog.current_setting('standard_conforming_strings'))
-        )::pg_catalog.text;
-END $f$;
-CREATE EVENT TRIGGER pgkeep_end ON ddl_command_end EXECUTE FUNCTION _pgkeep.capture();
-CREATE EVENT TRIGGER pgkeep_drop ON sql_drop EXECUTE FUNCTION _pgkeep.capture();
-CREATE EVENT TRIGGER pgkeep_rewrite ON table_rewrite EXECUTE FUNCTION _pgkeep.capture();
+CREATE OR REPLACE FUNCTION _pgkeep.send(prefix text, content text) RETURNS void LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$ BEGIN INSERT INTO _pgkeep.event (content) SELECT content WHERE prefix <> 'pgkeep:listed'; END $$;
+{event_trigger_statements()}
 """
 REMOVE = """
-DROP EVENT TRIGGER pgkeep_end; DROP EVENT TRIGGER pgkeep_drop; DROP EVENT TRIGGER pgkeep_rewrite;
-DROP SCHEMA _pgkeep CASCADE
+DO $$ DECLARE name text; BEGIN
+    FOR name IN SELECT evtname FROM pg_event_trigger WHERE evtname LIKE 'pgkeep%' LOOP
+        EXECUTE 'DROP EVENT TRIGGER ' || name;
+    END LOOP;
+END $$;
+DROP PUBLICATION pgkeep; DROP SCHEMA _pgkeep CASCADE
 """
 HEAD = """
 SET session_replication_role = replica; SET standard_conforming_strings = on; SET xmloption = content;
@@ -263,6 +205,20 @@ def transactions(events: Sequence[DdlEvent], replay: DdlReplay) -> Iterator[byte
             yield b"BEGIN;\n" + sql + b"COMMIT;\n"
 
 
+def unexplained(cluster: Cluster, dbname: str, events: Sequence[DdlEvent], before: Mapping[str, str]) -> str | None:
+    """An object that was changed, though no event told of it."""
+    told = Told()
+    for event in events:
+        told.note(event)
+    with contextlib.closing(cluster.connect(dbname)) as connection:
+        return untold(connection, now=definitions(connection), then=before, told=told)
+
+
+def defined(cluster: Cluster, dbname: str) -> dict[str, str]:
+    with contextlib.closing(cluster.connect(dbname)) as connection:
+        return definitions(connection)
+
+
 def whole_window(events: Sequence[DdlEvent]) -> list[bytes]:
     replay = DdlReplay()
     sql = list(transactions(events, replay))
@@ -275,9 +231,13 @@ def test_a_replay_makes_the_same_schema(cluster: Cluster) -> None:
         cluster.run(source, CAPTURE, f"GRANT CREATE ON DATABASE {source} TO alice")
         replay = DdlReplay()
         sql = [HEAD.encode()]
+        strange = dict[str, str | None]()
         for step in CARRIED:
             if step.since <= cluster.tools.major:
-                sql += transactions(cluster.events(source, step), replay)
+                before, events = defined(cluster, source), cluster.events(source, step)
+                sql += transactions(events, replay)
+                strange[step.sql] = unexplained(cluster, source, events, before)
+        assert {sql: what for sql, what in strange.items() if what} == {}
         replay.finish()
         cluster.run(source, REMOVE)
         cluster.run("postgres", NO_RIGHTS)

@@ -50,6 +50,7 @@ def position() -> Position:
         triggers="",
         properties=NONE,
         schema=NONE,
+        definitions={},
         globals=NONE,
         large_objects="",
         sequences=NONE,

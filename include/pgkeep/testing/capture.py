@@ -100,6 +100,7 @@ class MemoryWindow(MemorySnapshot):
             triggers="",
             properties=NOTHING,
             schema=NOTHING,
+            definitions={},
             globals=NOTHING,
             large_objects="",
             sequences=NOTHING,

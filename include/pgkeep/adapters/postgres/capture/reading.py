@@ -9,12 +9,15 @@ from pgkeep.adapters.postgres.changes.translation import Message, Transaction, V
 from pgkeep.ports import Inexact
 from pgkeep.visibility import Visible
 
+from .definitions import Told
+
 
 @dataclass(kw_only=True)
 class Reading:
     """`before`, `now`: what the snapshots at both ends see. `end`: the LSN read right after the later one.
 
-    `ddl`: how many statements are repeated; `relisted`: oids of tables whose rows until then are not in the slot.
+    `ddl`: how many statements are repeated; `told`: what they did it to. `relisted`: oids of tables whose rows until
+    then are not in the slot.
     `token`: what was written into the WAL right after the earlier cut. `mark`: what genuine DDL messages carry.
     `encoding`: Python's codec for the database's.
     """
@@ -29,6 +32,7 @@ class Reading:
     token_seen: bool = field(default=False, init=False)
     ddl: int = field(default=0, init=False)
     relisted: set[int] = field(default_factory=set, init=False)
+    told: Told = field(default_factory=Told, init=False)
 
     def judge(self, transaction: Transaction) -> Verdict:
         """A transaction that the later snapshot does not see yet, though it is committed, is held for the next one."""
@@ -46,7 +50,9 @@ class Reading:
                 self.token_seen = self.token_seen or message.content == self.token.encode()
             case "pgkeep:ddl":
                 self._require_genuine(message.content)
-                repeated = self.replay.statement(DdlEvent.parse(message.content, encoding=self.encoding))
+                event = DdlEvent.parse(message.content, encoding=self.encoding)
+                self.told.note(event)
+                repeated = self.replay.statement(event)
                 self.ddl += bool(repeated)
                 return repeated
             case "pgkeep:listed":

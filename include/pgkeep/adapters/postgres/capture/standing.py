@@ -11,6 +11,7 @@ from pgkeep.model import Position
 
 from . import witnesses
 from .agreement import identities
+from .definitions import definitions
 
 
 def position(
@@ -31,7 +32,7 @@ def position(
     """
     moment = snapshot.moment
     catalogs = witnesses.catalogs(moment)
-    unchanged = then is not None and then.catalogs == catalogs
+    same = then if then is not None and then.catalogs == catalogs else None
     return Position(
         slot=slot,
         system=history.system,
@@ -43,7 +44,8 @@ def position(
         catalogs=catalogs,
         triggers=witnesses.triggers(moment),
         properties=witnesses.properties(moment),
-        schema=then.schema if then is not None and unchanged else witnesses.schema(moment, snapshot.tools),
+        schema=same.schema if same else witnesses.schema(moment, snapshot.tools),
+        definitions=same.definitions if same else _definitions(moment),
         globals=witnesses.globals_of(snapshot.globals()),
         large_objects=witnesses.large_objects(moment),
         sequences=witnesses.sequences(sequences),
@@ -51,6 +53,11 @@ def position(
         tables=tables,
         ignored=tuple(sorted(table.text for table in snapshot.ignored.tables)),
     )
+
+
+def _definitions(moment: Moment) -> dict[str, str]:
+    with translated(moment.server):
+        return definitions(moment.connection)
 
 
 def _identities(moment: Moment) -> dict[str, tuple[str, ...]]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from pgkeep.ports import Inexact
 
+PG_CLASS = 1259
+"""The oid of the catalog of tables, on every server."""
 END, DROP, REWRITE = "ddl_command_end", "sql_drop", "table_rewrite"
 TEMPORARY = re.compile(r"(?:^| on | for )pg_temp(?:_\d+)?\.")
 OURS = re.compile(r"(?:^| on | for )_pgkeep(?:\.|$)| in publication pgkeep$")
@@ -30,8 +32,14 @@ Json = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DdlObject:
-    """An object that a command made, changed or dropped; of a rewritten table the `reason`, PostgreSQL's bits."""
+    """An object that a command made, changed or dropped; of a rewritten table the `reason`, PostgreSQL's bits.
 
+    address    the oids of its catalog and of the object itself, as pg_depend has them; of GRANT there is none
+    table      such an address, of the table that it was a part of before it was dropped
+    """
+
+    address: tuple[int, int] | None = None
+    table: tuple[int, int] | None = None
     kind: str = ""
     identity: str | None = None
     original: bool = True
@@ -44,6 +52,8 @@ class DdlObject:
         identity = found.get("object_identity")
         name = None if identity is None else str(identity)
         return cls(
+            address=_address(found.get("class"), found.get("id")),
+            table=_address(PG_CLASS, found.get("table")),
             kind=str(found.get("object_type", "")).lower(),
             identity=name,
             original=bool(found.get("original", True)),
@@ -159,6 +169,10 @@ def _objects(found: object) -> tuple[DdlObject, ...]:
     if not isinstance(found, list):
         raise TypeError("`o` is no list")
     return tuple(map(DdlObject.of, found))
+
+
+def _address(catalog: object, found: object) -> tuple[int, int] | None:
+    return None if catalog is None or found is None else (int(str(catalog)), int(str(found)))
 
 
 def _flag(found: object) -> bool:

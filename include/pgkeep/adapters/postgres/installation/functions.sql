@@ -25,11 +25,21 @@ BEGIN
     END IF;
     IF tg_event OPERATOR(pg_catalog.=) 'ddl_command_end' THEN
         SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+                   'class', d.classid::pg_catalog.int8, 'id', d.objid::pg_catalog.int8,
                    'command_tag', d.command_tag, 'object_type', d.object_type,
                    'object_identity', d.object_identity, 'in_extension', d.in_extension))
             INTO objects FROM pg_catalog.pg_event_trigger_ddl_commands() AS d;
     ELSIF tg_event OPERATOR(pg_catalog.=) 'sql_drop' THEN
         SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+                   'class', d.classid::pg_catalog.int8, 'id', d.objid::pg_catalog.int8,
+                   -- The table that it was a part of, if that is still there.
+                   'table', (
+                       SELECT c.oid::pg_catalog.int8 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n
+                           ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+                       WHERE d.object_type OPERATOR(pg_catalog.=) ANY (
+                               ARRAY['table constraint', 'default value', 'trigger', 'policy', 'rule'])
+                           AND n.nspname OPERATOR(pg_catalog.=) d.address_names[1]
+                           AND c.relname OPERATOR(pg_catalog.=) d.address_names[2]),
                    'object_type', d.object_type, 'object_identity', d.object_identity,
                    'original', d.original, 'is_temporary', d.is_temporary))
             INTO objects FROM pg_catalog.pg_event_trigger_dropped_objects() AS d;
