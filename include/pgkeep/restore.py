@@ -85,11 +85,12 @@ def require_exact(plan: RecoveryPlan, *, stale: bool) -> None:
     """Raises NotRestorable if the plan ends between two transactions and some tables are carried at the cuts only."""
     link = plan.last.backup.link
     if plan.stop and link and link.stale and not stale:
+        before = (plan.base, *plan.steps)[-2]
         raise NotRestorable(
             f"within entry {plan.last.sequence}, {', '.join(link.stale)} cannot be brought to that very moment "
             "(tables without a primary key are carried at the end of each entry only)",
-            next_step=f"accept them as of {link.since.time if link.since else 'before'} with --stale, or restore to "
-            f"the end of an entry: --entry {plan.last.sequence}",
+            next_step=f"accept them as of {before.backup.cut.time} with --stale, or restore all of it to that moment: "
+            f"--entry {before.sequence}, or to {plan.last.backup.cut.time}: --entry {plan.last.sequence}",
         )
 
 

@@ -108,6 +108,22 @@ def test_changes_bring_the_database_to_any_transaction(world: World) -> None:
     assert [world.rows(Point(time=done.time)) for done in world.source.history] == [3, 113, 1113]
 
 
+def test_within_an_entry_that_carries_tables_whole_both_its_ends_are_named(world: World) -> None:
+    world.full()
+    xid = world.source.commit(10)
+    entry = world.hourly()
+    way = plan(world.journal, Point(xid=xid))
+    (step,) = way.steps
+    stale = replace(step, backup=replace(step.backup, link=replace(chain.link_of(step), stale=("public.stage",))))
+    with pytest.raises(NotRestorable, match="cannot be brought to that very moment") as error:
+        restore.require_exact(replace(way, steps=(stale,)), stale=False)
+    before = world.journal.entry(2).backup.cut.time
+    assert error.value.next_step == (
+        f"accept them as of {before} with --stale, or restore all of it to that moment: --entry 2, "
+        f"or to {entry.backup.cut.time}: --entry 3"
+    )
+
+
 def test_a_quiet_hour_stores_nothing(world: World) -> None:
     world.full()
     before = {cid for peer in world.vault.peers for cid in peer.objects}
@@ -243,7 +259,7 @@ def test_a_peer_that_is_down_keeps_the_source_from_forgetting(world: World) -> N
     assert world.rows(Point()) == 13
 
 
-UNREACHABLE = ("is a gap", "between no two entries", "no full backup to begin with")
+UNREACHABLE = ("is a gap", "is before the first backup", "no full backup to begin with")
 STEPS = st.lists(
     st.sampled_from(["commit", "commit", "hourly", "full", "doubt", "lost", "dies"]), min_size=1, max_size=9
 )

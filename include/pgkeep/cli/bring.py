@@ -28,7 +28,13 @@ def add_commands(commands: Commands) -> None:
     point.add_argument("--at", metavar="TIME", type=moment, help="to a moment: 2026-01-31T14:05:00Z")
     point.add_argument("--entry", metavar="N", type=int, help="to what an entry of `pgkeep list` shows")
     point.add_argument("--xid", metavar="X", type=int, help="to the end of a transaction, by its 64-bit id")
-    command.add_argument("--base", metavar="N", type=int, help="the full backup to begin with (default: the nearest)")
+    command.add_argument(
+        "--base",
+        metavar="N",
+        type=int,
+        help="begin with entry N, a full backup, and apply all changes since; default: the last full backup before the "
+        "moment that is wanted. An older one takes longer, and serves where the last one is damaged",
+    )
     command.add_argument("--dry-run", action="store_true", help="only show what would be done, and what it would read")
     command.add_argument(
         "--stale",
