@@ -13,7 +13,7 @@ from pgkeep.journal import Journal
 from pgkeep.journal_store import JournalStore
 from pgkeep.model import Covered, Entry, Instant, Origin, Stored
 from pgkeep.plan import Point, plan
-from pgkeep.testing import MemoryCapture, MemorySealer, MemorySource, MemoryTarget, MemoryVault
+from pgkeep.testing import MemoryCapture, MemoryFresh, MemorySealer, MemorySource, MemoryTarget, MemoryVault
 
 
 class World:
@@ -122,6 +122,27 @@ def test_within_an_entry_that_carries_tables_whole_both_its_ends_are_named(world
         f"accept them as of {before} with --stale, or restore all of it to that moment: --entry 2, "
         f"or to {entry.backup.cut.time}: --entry 3"
     )
+
+
+def test_changes_that_a_target_refuses_are_named_with_the_ways_around_them(world: World) -> None:
+    world.full()
+    world.source.commit(10)
+    first = world.hourly()
+    world.source.commit(10)
+    world.hourly()
+    target = MemoryTarget(refuses="psql ended with exit code 3: line 14: type box3d does not exist")
+    way = plan(world.journal, Point())
+    with pytest.raises(NotRestorable, match="the changes of entry 3 cannot be applied: psql ended") as error:
+        restore.restore(way, world.sealer, world.vault, target)
+    part = first.backup.part("changes")
+    assert part
+    assert f"--at {way.base.backup.cut.time}" in error.value.next_step
+    assert "`pgkeep list shop` shows one: --base N" in error.value.next_step
+    assert f"pgkeep fetch {part.cid}" in error.value.next_step
+    assert target.database is None
+    with pytest.raises(NotRestorable, match="the changes of entry 4") as error:
+        restore.apply(way.steps[1], way, MemoryFresh(target, world.source.holding), world.sealer, world.vault)
+    assert f"--at {first.backup.cut.time}" in error.value.next_step
 
 
 def test_a_quiet_hour_stores_nothing(world: World) -> None:
