@@ -59,6 +59,16 @@ def released(entry: Entry) -> str:
     )
 
 
+def removed(name: str, label: str, *, stands: str) -> str:
+    """What `pgkeep remove` has done, and what it left to its user. `stands`: the section in the file of settings."""
+    return (
+        f"{name}: nothing of pgkeep is in {label} any more; its backups stay (pgkeep list {name}).\n"
+        f"{stands} was left alone: as long as it is there, the next run, Airflow's too, puts everything back. "
+        'Next: delete that section; or, for full backups only, write capture = "none" in it; '
+        f"or begin anew: pgkeep init {name}"
+    )
+
+
 def covered(record: Covered) -> str:
     """Why nothing was to do."""
     return f"already covered by entry {record.entry.sequence}, which shows {moment(record.entry.backup.cut.time)}"

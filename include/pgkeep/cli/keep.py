@@ -28,7 +28,9 @@ def add_commands(commands: Commands) -> None:
     command.add_argument("--print-sql", action="store_true", help="only show what would be installed in the database")
     command.set_defaults(run=init)
 
-    command = commands.add_parser("remove", help="take everything of pgkeep out of a database; its backups stay")
+    command = commands.add_parser(
+        "remove", help="take everything of pgkeep out of a database; its backups, and pgkeep.toml, stay as they are"
+    )
     command.add_argument("name", metavar="NAME")
     command.set_defaults(run=remove)
 
@@ -81,10 +83,8 @@ def remove(chosen: argparse.Namespace) -> None:
     """`pgkeep remove NAME`: the reverse of what `init` and the first backup did to the database."""
     site = wiring.site(loaded_settings(), chosen.name, connections())
     site.require_capture().uninstall()
-    print(
-        f"{chosen.name}: nothing of pgkeep is in {site.source.label} any more. Its backups stay: "
-        f"pgkeep list {chosen.name}. The next one begins anew: pgkeep init {chosen.name}"
-    )
+    stands = f"{settings.section(chosen.name)} in {os.environ[settings.VARIABLE]}"
+    print(sentences.removed(chosen.name, site.source.label, stands=stands))
 
 
 def _source(source: str) -> dict[str, str]:
