@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from pgkeep import restore, sentences, wiring
-from pgkeep.cli.context import Commands, connections, loaded_settings, moment, watch
+from pgkeep.cli.context import Commands, connections, given, loaded_settings, moment, watch
 from pgkeep.errors import ConfigError, NotRestorable, PgkeepError
 from pgkeep.journal_store import JournalStore
 from pgkeep.model import Cid, Part
@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 def add_commands(commands: Commands) -> None:
     """Adds this file's commands to the parser."""
     command = commands.add_parser("restore", help="bring a database back, and prove it equal to its source")
-    command.add_argument("name", metavar="NAME")
+    command.add_argument("name", metavar="NAME", type=given)
     command.add_argument(
-        "--into", metavar="URL", required=True, help="postgresql://user@host:port/db, or CONNECTION/db"
+        "--into", metavar="URL", type=given, required=True, help="postgresql://user@host:port/db, or CONNECTION/db"
     )
     point = command.add_mutually_exclusive_group()
     point.add_argument("--latest", action="store_true", help="to the last transaction that was kept (default)")
@@ -42,13 +42,13 @@ def add_commands(commands: Commands) -> None:
         help="accept tables without a primary key as of the last entry before that moment",
     )
     command.add_argument("--replace", action="store_true", help="put it in the place of a database that is not empty")
-    command.add_argument("--journal", metavar="VERSION|CID", help="a version of the journal that you trust")
+    command.add_argument("--journal", metavar="VERSION|CID", type=given, help="a version of the journal that you trust")
     command.set_defaults(run=bring_back)
 
     command = commands.add_parser("fetch", help="write the verified plaintext of one object to standard output")
-    command.add_argument("cid", metavar="CID", help="as `pgkeep list --json` shows it")
-    command.add_argument("--database", metavar="NAME", help="whose it is (default: every journal is asked)")
-    command.add_argument("--journal", metavar="VERSION|CID", help="a version of the journal that you trust")
+    command.add_argument("cid", metavar="CID", type=given, help="as `pgkeep list --json` shows it")
+    command.add_argument("--database", metavar="NAME", type=given, help="whose it is (default: every journal is asked)")
+    command.add_argument("--journal", metavar="VERSION|CID", type=given, help="a version of the journal that you trust")
     command.set_defaults(run=fetch)
 
 
