@@ -212,7 +212,7 @@ def _settle(connection: Session, oid: int) -> bool:
     row = cursor.fetchone()
     assert row is not None
     if row[0] is None:
-        log.warning("the source refuses to publish a table (oid %d); its log says why", oid)
+        log.warning("the source refuses to publish %s; its log says why", _name(connection, oid))
     return row[0] is not False
 
 
@@ -231,21 +231,28 @@ def _widen(connection: Session, name: str) -> None:
 def _narrow_all(connection: Session) -> None:
     widened = dict(find_widened(connection)) if look(connection).full_identity else {}
     if busy := _tried(widened, lambda oid: _alter(connection, NARROW, oid, identity=IDENTITIES[widened[oid]])):
+        names = ", ".join(_name(connection, oid) or "one that is gone now" for oid in busy)
         raise Unavailable(
-            f"{len(busy)} tables with REPLICA IDENTITY FULL are in use all the time",
+            f"tables with REPLICA IDENTITY FULL are in use all the time: {names}",
             next_step="run it again when there is less to do",
         )
 
 
 def _alter(connection: Session, statement: str, oid: int, **values: str) -> bool:
-    name = connection.execute(NAME, [oid]).fetchone()
+    name = _name(connection, oid)
     if name is None:
         return True
     try:
-        connection.execute(statement.format(schema=SCHEMA, table=name[0], oid=oid, **values))
+        connection.execute(statement.format(schema=SCHEMA, table=name, oid=oid, **values))
     except psycopg.errors.LockNotAvailable:
         return False
     return True
+
+
+def _name(connection: Session, oid: int) -> str | None:
+    """The table as SQL writes it, or None if it is gone."""
+    row = connection.execute(NAME, [oid]).fetchone()
+    return None if row is None else str(row[0])
 
 
 def _drop_schema(connection: Session) -> None:
