@@ -102,8 +102,6 @@ class Run:
 
     def _begin(self, last: Entry | None, why: str, stack: ExitStack) -> tuple[Window, Iterator[bytes]]:
         """Begins the chain anew, and says so in the journal: from now on the source keeps what is not collected."""
-        if last:
-            log.warning("%s: %s; a full backup is made now", self.journals.database, why)
         with self.source.exclusively():
             head = self.journals.head_for_writing()
             if chain.end(head.journal) != last:
@@ -111,6 +109,8 @@ class Run:
                     f"another run has begun to keep {self.journals.database}", next_step="run it again"
                 )
             window = stack.enter_context(self.capture.begin(last.backup if last else None))
+            if last:  # only now: what `begin` refuses has a next step of its own
+                log.warning("%s: %s; a full backup is made now", self.journals.database, why)
             dumped = self._begun(window, stack)
             link = self._parts("gap").sum_up(window, origin=self.origin, link=window.link(gap=why))
             sealed = Sealed(backup=link.backup, recipients=(), signer=self.sealer.signer)

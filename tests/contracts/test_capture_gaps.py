@@ -142,12 +142,17 @@ def drop_publication(database: Database) -> None:
     database.run("DROP PUBLICATION pgkeep")
 
 
+def replace_publication(database: Database) -> None:
+    database.run("DROP PUBLICATION pgkeep", "CREATE PUBLICATION pgkeep FOR ALL TABLES")
+
+
 @pytest.mark.parametrize(
     ("act", "reason"),
     [
         (lose_slot, "is gone"),
         (read_on, "somebody else has read"),
         (drop_publication, "publication pgkeep was dropped"),
+        (replace_publication, "publication pgkeep was dropped, or replaced"),
     ],
 )
 def test_a_chain_that_is_broken_says_why(database: Database, act: Callable[[Database], None], reason: str) -> None:
@@ -155,12 +160,16 @@ def test_a_chain_that_is_broken_says_why(database: Database, act: Callable[[Data
     assert capture_of(database).broken(last) is None
     act(database)
     assert reason in (capture_of(database).broken(last) or "")
-    assert capture_of(database).broken(begun(database)) is None, "it begins anew"
+    again = begun(database)
+    assert capture_of(database).broken(again) is None, "it begins anew"
+    database.run("INSERT INTO kept VALUES (3, 'three')")
+    assert b"'three'" in carried(database, again)
 
 
-def test_a_publication_that_somebody_else_has_made_is_left_alone(database: Database) -> None:
+def test_a_publication_where_nothing_else_is_ours_is_left_alone(database: Database) -> None:
     last = begun(database)
-    database.run("DROP PUBLICATION pgkeep", "CREATE PUBLICATION pgkeep")
+    capture_of(database).uninstall()
+    database.run("CREATE PUBLICATION pgkeep")
     assert "publication pgkeep was dropped" in (capture_of(database).broken(last) or "")
     with pytest.raises(ConfigError, match="that pgkeep has not made"):
         begun(database)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pgkeep import backup, chain, restore
 from pgkeep.changes import Run
-from pgkeep.errors import Corrupted, JournalMovedOn, NotReplicated, NotRestorable, Unavailable
+from pgkeep.errors import ConfigError, Corrupted, JournalMovedOn, NotReplicated, NotRestorable, Unavailable
 from pgkeep.journal import Journal
 from pgkeep.journal_store import JournalStore
 from pgkeep.model import Covered, Entry, Instant, Origin, Stored
@@ -190,6 +190,18 @@ def test_a_lost_slot_begins_the_chain_anew(world: World) -> None:
     assert world.kinds == ["gap", "full", "gap", "full"]
     assert chain.link_of(world.journal.entry(3)).gap == "the slot is lost"
     assert world.rows(Point()) == 13
+
+
+def test_a_full_backup_that_cannot_be_made_is_not_announced(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.full()
+    world.capture.slot = None
+    world.capture.refuses = "somebody has made a publication of that name"
+    with pytest.raises(ConfigError, match="a publication of that name"):
+        world.hourly()
+    assert "a full backup is made now" not in caplog.text
+    world.capture.refuses = None
+    world.hourly()
+    assert "the slot is lost; a full backup is made now" in caplog.text
 
 
 def test_a_full_backup_closes_the_chain_first_and_both_ways_meet(world: World) -> None:

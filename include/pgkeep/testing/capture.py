@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from pgkeep import chain
 from pgkeep.delta import header, marker
+from pgkeep.errors import ConfigError
 from pgkeep.inventory import Update
 from pgkeep.model import Backup, Cut, Digest, Link, Position
 from pgkeep.ports import Inexact, Window
@@ -22,13 +23,14 @@ NOTHING = Digest(hashlib.sha256().hexdigest())
 class MemoryCapture:
     """`slot`: the token of the slot's beginning, None where there is none. `doubt`: what cannot be carried exactly.
 
-    `dumping`: whether another run makes up for a missing full backup at the moment.
+    `dumping`: whether another run makes up for a missing full backup at the moment. `refuses`: why it cannot begin.
     """
 
     source: MemorySource
     slot: str | None = None
     doubt: str | None = None
     dumping: bool = False
+    refuses: str | None = None
 
     def spare_disk(self) -> None:
         """There is no disk."""
@@ -38,6 +40,8 @@ class MemoryCapture:
 
     @contextmanager
     def begin(self, last: Backup | None) -> Iterator[Window]:
+        if self.refuses:
+            raise ConfigError(self.refuses, next_step="rename it")
         self.slot = secrets.token_hex(4)
         yield self._window(last)
 
