@@ -19,11 +19,11 @@ from pgkeep.model import (
     Kind,
     Link,
     Origin,
-    Position,
     Totals,
     instant,
 )
 from pgkeep.plan import Point, Stop, plan, reachable
+from pgkeep.testing import sample_position
 
 NONE = Digest("0" * 64)
 
@@ -37,35 +37,13 @@ def cut(hour: int) -> Cut:
     return Cut(snapshot=f"{100 * hour}:{100 * hour}:", lsn=f"0/{hour:X}", time=at(hour))
 
 
-def position() -> Position:
-    return Position(
-        slot="s",
-        system="1",
-        timeline=1,
-        database=1,
-        publication=1,
-        retained="0/0",
-        token="",
-        catalogs="",
-        triggers="",
-        properties=NONE,
-        schema=NONE,
-        globals=NONE,
-        large_objects="",
-        sequences=NONE,
-        identities={},
-        tables={},
-        ignored=(),
-    )
-
-
 def entry(sequence: int, kind: Kind, hour: int, since: int | None = None) -> Entry:
     before = None if since is None else cut(since)
     gap = "the slot was lost" if kind == "gap" else None
     link = (
         None
         if kind == "full"
-        else Link(since=before, position=position(), gap=gap, transactions=1, changes=1, stale=())
+        else Link(since=before, position=sample_position(), gap=gap, transactions=1, changes=1, stale=())
     )
     backup = Backup(
         database="shop",

@@ -19,6 +19,29 @@ from .database import MemorySnapshot, MemorySource
 NOTHING = Digest(hashlib.sha256().hexdigest())
 
 
+def sample_position(slot: str = "", *, lsn: str = "0/0") -> Position:
+    """Where a source stands that has nothing but the one slot, which keeps its WAL from `lsn` on."""
+    return Position(
+        slot=slot,
+        system="1",
+        timeline=1,
+        database=1,
+        publication=1,
+        retained=lsn,
+        token=lsn,
+        catalogs="",
+        triggers="",
+        properties=NOTHING,
+        schema=NOTHING,
+        globals=NOTHING,
+        large_objects="",
+        sequences=NOTHING,
+        identities={},
+        tables={},
+        ignored=(),
+    )
+
+
 @dataclass
 class MemoryCapture:
     """`slot`: the token of the slot's beginning, None where there is none. `doubt`: what cannot be carried exactly.
@@ -92,28 +115,9 @@ class MemoryWindow(MemorySnapshot):
 
     def link(self, *, gap: str | None) -> Link:
         assert self.capture.slot
-        position = Position(
-            slot=self.capture.slot,
-            system="1",
-            timeline=1,
-            database=1,
-            publication=1,
-            retained=self.cut.lsn,
-            token=self.cut.lsn,
-            catalogs="",
-            triggers="",
-            properties=NOTHING,
-            schema=NOTHING,
-            globals=NOTHING,
-            large_objects="",
-            sequences=NOTHING,
-            identities={},
-            tables={},
-            ignored=(),
-        )
         return Link(
             since=self.since,
-            position=position,
+            position=sample_position(self.capture.slot, lsn=self.cut.lsn),
             gap=gap,
             transactions=self.transactions,
             changes=self.transactions,
