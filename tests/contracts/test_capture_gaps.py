@@ -129,6 +129,17 @@ def test_the_source_goes_on_exactly_after_a_gap(database: Database) -> None:
     assert b"'three'" in carried(database, again)
 
 
+def test_a_report_says_how_the_changes_are_kept(database: Database) -> None:
+    before = capture_of(database).report()
+    assert (before.wal_level, before.may_replicate, before.slot) == ("logical", True, None)
+    assert not before.installed.publication
+    begun(database)
+    after = capture_of(database).report()
+    assert after.installed.complete
+    assert after.slot
+    assert not after.slot.lost
+
+
 def lose_slot(database: Database) -> None:
     database.run(f"SELECT pg_drop_replication_slot('{SLOT}')")
 

@@ -36,7 +36,6 @@ class DdlObject:
     identity: str | None = None
     original: bool = True
     temporary: bool = False
-    in_extension: bool = False
     reason: int = 0
 
     @classmethod
@@ -48,7 +47,6 @@ class DdlObject:
             identity=name,
             original=bool(found.get("original", True)),
             temporary=bool(found.get("is_temporary")) or bool(name and TEMPORARY.search(name)),
-            in_extension=bool(found.get("in_extension")),
             reason=int(str(found.get("reason", 0))),
         )
 
