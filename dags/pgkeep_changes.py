@@ -33,7 +33,7 @@ Back again: `pgkeep restore NAME --into URL`, `[--at TIME]`.
 """
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from airflow.sdk import DAG, CronDataIntervalTimetable
 
@@ -46,6 +46,7 @@ from pgkeep.airflow.operators import (
     ReleaseOperator,
     ReplicateOperator,
 )
+from pgkeep.airflow.retries import TRIED_AGAIN
 from pgkeep.airflow.windows import first_window
 from pgkeep.settings import VARIABLE, load
 
@@ -66,13 +67,7 @@ for name, database in load(os.environ.get(VARIABLE)).databases.items():
         max_active_runs=1,
         on_failure_callback=run_failed,
         tags={"pgkeep", "backup", "changes"},
-        default_args={
-            "owner": "pgkeep",
-            "retries": 5,
-            "retry_delay": timedelta(minutes=1),
-            "retry_exponential_backoff": 2.0,
-            "max_retry_delay": timedelta(minutes=30),
-        },
+        default_args=TRIED_AGAIN,
     ):
         collect_changes = CollectChangesOperator(task_id="collect_changes", database=name)
         check_encryption = CheckEncryptionOperator(

@@ -17,7 +17,7 @@ Back again: `pgkeep list NAME`, `pgkeep restore NAME --into URL`.
 """
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from airflow.sdk import DAG, CronDataIntervalTimetable
 
@@ -30,6 +30,7 @@ from pgkeep.airflow.operators import (
     ReleaseOperator,
     ReplicateOperator,
 )
+from pgkeep.airflow.retries import TRIED_AGAIN
 from pgkeep.settings import VARIABLE, load
 
 # Without a valid file this raises: Airflow shows an import error. Silence would look like backups.
@@ -44,13 +45,7 @@ for name, database in load(os.environ.get(VARIABLE)).databases.items():
         max_active_runs=1,
         on_failure_callback=run_failed,
         tags={"pgkeep", "backup", "full"},
-        default_args={
-            "owner": "pgkeep",
-            "retries": 5,
-            "retry_delay": timedelta(minutes=1),
-            "retry_exponential_backoff": 2.0,
-            "max_retry_delay": timedelta(minutes=30),
-        },
+        default_args=TRIED_AGAIN,
     ):
         dump_database = DumpDatabaseOperator(task_id="dump_database", database=name)
         check_encryption = CheckEncryptionOperator(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from pgkeep import backup, chain, journal, records
 from pgkeep.errors import JournalMovedOn, NotReplicated
-from pgkeep.journal import Journal
+from pgkeep.journal import Head
 from pgkeep.journal_store import JournalStore
 from pgkeep.meter import unwatched
 from pgkeep.model import Backup, Covered, Entry, Instant, Kind, Origin, Replicated, Sealed, Stored, now
@@ -44,7 +44,7 @@ class Run:
 
     def full(self) -> Stored:
         """The whole database, at the end of a link that is recorded before. Raises what the ports raise."""
-        done = backup.undisturbed(lambda: self._carry_on(self.journals.head_for_writing().journal, full=True))
+        done = backup.undisturbed(lambda: self._carry_on(full=True))
         assert done.backup.kind == "full"
         return done
 
@@ -55,27 +55,27 @@ class Run:
         covering = chain.covering(known, until) if until else None
         if covering:
             return Covered(entry=covering)
-        return backup.undisturbed(lambda: self._carry_on(self.journals.head_for_writing().journal, full=False))
+        return backup.undisturbed(lambda: self._carry_on(full=False))
 
-    def _carry_on(self, known: Journal, *, full: bool) -> Stored:
+    def _carry_on(self, *, full: bool) -> Stored:
+        """The chain's next link; and where there must be one, or it was asked for, a full backup at its end."""
+        known = self.journals.head_for_writing().journal
         last = chain.end(known)
-        broken = self.capture.broken(last.backup) if last else BEGINNING
-        dumped: Iterator[bytes] | None
         with ExitStack() as stack:
-            if last is None or broken:
-                window, dumped = self._begin(last, broken or BEGINNING, stack)
-            else:
-                window = stack.enter_context(self.capture.window(last.backup))
-                wanted = full or (chain.lacks_full(known) and window.alone())
-                dumped = self._begun(window, stack) if wanted else None
-                link = self._link(window)
-                if dumped is None and link.backup.kind == "changes":
-                    return link
-                self._finish_soon(link)
-            parts = self._parts("full")
-            with parts.or_nothing():
-                dumped = self._begun(window, stack) if dumped is None else dumped
-                return backup.dump(window, dumped, parts, origin=self.origin, watch=self.watch)
+            if last is None:
+                return self._begin(None, BEGINNING, stack)
+            if broken := self.capture.broken(last.backup):
+                return self._begin(last, broken, stack)
+            window = stack.enter_context(self.capture.window(last.backup))
+            if full or (chain.lacks_full(known) and window.alone()):
+                dump = self._begin_dump(window, stack)
+                self._finish_soon(self._link(window))
+                return self._full(window, dump)
+            link = self._link(window)
+            if link.backup.kind == "changes":
+                return link
+            self._finish_soon(link)
+            return self._full(window, self._begin_dump(window, stack))
 
     def finish(self, stored: Stored) -> Entry:
         """All the further steps at once. Raises as they do; JournalMovedOn: another run was faster."""
@@ -100,10 +100,10 @@ class Run:
         done = self.hourly(until=until)
         return done.entry if isinstance(done, Covered) else self.finish(done)
 
-    def _begin(self, last: Entry | None, why: str, stack: ExitStack) -> tuple[Window, Iterator[bytes]]:
-        """Begins the chain anew, and says so in the journal: from now on the source keeps what is not collected."""
-        if last:
-            log.warning("%s: %s; a full backup is made now", self.journals.database, why)
+    def _begin(self, last: Entry | None, why: str, stack: ExitStack) -> Stored:
+        """Begins the chain anew with a full backup; the journal says why, for from now on the source keeps what is
+        not collected.
+        """
         with self.source.exclusively():
             head = self.journals.head_for_writing()
             if chain.end(head.journal) != last:
@@ -111,22 +111,33 @@ class Run:
                     f"another run has begun to keep {self.journals.database}", next_step="run it again"
                 )
             window = stack.enter_context(self.capture.begin(last.backup if last else None))
-            dumped = self._begun(window, stack)
-            link = self._parts("gap").sum_up(window, origin=self.origin, link=window.link(gap=why))
-            sealed = Sealed(backup=link.backup, recipients=(), signer=self.sealer.signer)
-            replicated = Replicated(sealed=sealed, copies=self.journals.copies, holders={})
-            self.journals.append(head, journal.new_entry(replicated, after=head.journal, now=now()))
-        return window, dumped
+            if last:  # only now: what `begin` refuses has a next step of its own
+                log.warning("%s: %s; a full backup is made now", self.journals.database, why)
+            dump = self._begin_dump(window, stack)
+            self._record_gap(window, why, after=head)
+        return self._full(window, dump)
 
-    def _begun(self, window: Window, stack: ExitStack) -> Iterator[bytes]:
+    def _record_gap(self, window: Window, why: str, *, after: Head) -> None:
+        link = self._parts("gap").sum_up(window, origin=self.origin, link=window.link(gap=why))
+        sealed = Sealed(backup=link.backup, recipients=(), signer=self.sealer.signer)
+        replicated = Replicated(sealed=sealed, copies=self.journals.copies, holders={})
+        self.journals.append(after, journal.new_entry(replicated, after=after.journal, now=now()))
+
+    def _begin_dump(self, window: Window, stack: ExitStack) -> Iterator[bytes]:
         """The dump, up to its first bytes: then it has its locks, and no table can be rewritten under it any more.
 
         It waits there as long as nobody reads on. So the link is made after that, however long its copies take.
         """
-        dumped = self.watch("dump", window.dump())
-        if callable(close := getattr(dumped, "close", None)):
+        dump = self.watch("dump", window.dump())
+        if callable(close := getattr(dump, "close", None)):
             stack.callback(close)
-        return itertools.chain([next(dumped)], dumped)
+        return itertools.chain([next(dump)], dump)
+
+    def _full(self, window: Window, dump: Iterator[bytes]) -> Stored:
+        """The full backup of the window's moment."""
+        parts = self._parts("full")
+        with parts.or_nothing():
+            return backup.dump(window, dump, parts, origin=self.origin, watch=self.watch)
 
     def _link(self, window: Window) -> Stored:
         """The changes of the window as a link, or a gap if they cannot be carried exactly."""

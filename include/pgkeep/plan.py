@@ -1,14 +1,14 @@
 """Which entries bring a database back to a moment: one full backup, and the links that touch it, without a gap (I5)."""
 
 import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from pgkeep import chain
 from pgkeep.chain import link_of
 from pgkeep.errors import NotRestorable
 from pgkeep.journal import Journal
-from pgkeep.model import Entry, Instant
+from pgkeep.model import Cut, Entry, Instant
 from pgkeep.visibility import visible
 
 
@@ -60,7 +60,37 @@ class RecoveryPlan:
 
 
 def plan(journal: Journal, point: Point) -> RecoveryPlan:
-    """The shortest way to that point. Raises NotRestorable with the nearest moments that can be reached."""
+    """The shortest way to that point. Raises NotRestorable with what can be reached instead, and how to ask for it."""
+    if point.base is None:
+        return _shortest(journal, point)
+    base = _full(journal, point.base)
+    try:
+        return _shortest(journal, point)
+    except NotRestorable as error:
+        raise _not_from(base, error, nearest=_shortest(journal, replace(point, base=None)), point=point) from None
+
+
+def _full(journal: Journal, sequence: int) -> Entry:
+    found = journal.entry(sequence)
+    if found.backup.kind != "full":
+        fulls = ", ".join(str(entry.sequence) for entry in journal.entries if entry.backup.kind == "full")
+        raise NotRestorable(
+            f"a restore of {journal.database} cannot begin with entry {sequence}, which is no full backup",
+            next_step=f"--base with one of these: {fulls}; or leave out --base" if fulls else "leave out --base",
+        )
+    return found
+
+
+def _not_from(base: Entry, error: NotRestorable, *, nearest: RecoveryPlan, point: Point) -> NotRestorable:
+    """There is a way to that point, but not from the full backup that was named."""
+    late = base.backup.cut.time >= nearest.last.backup.cut.time
+    why = f"entry {base.sequence} cannot be brought back to {point}: it shows a later moment" if late else error.what
+    return NotRestorable(
+        why, next_step=f"leave out --base, or begin with entry {nearest.base.sequence}: --base {nearest.base.sequence}"
+    )
+
+
+def _shortest(journal: Journal, point: Point) -> RecoveryPlan:
     if point.entry is not None:
         return _to_entry(journal, journal.entry(point.entry), point)
     if point.time is not None:
@@ -88,7 +118,7 @@ def _to_entry(journal: Journal, entry: Entry, point: Point) -> RecoveryPlan:
     for link in chain.links(journal):
         if link.backup.cut == entry.backup.cut:
             return _through(journal, link, point, stop=None)
-    raise _unreachable(journal, point, f"entry {entry.sequence} stands for itself")
+    raise _unreachable(journal, point, "no entry carries the changes up to it", since=None, until=None)
 
 
 def _to_time(journal: Journal, time: Instant, point: Point) -> RecoveryPlan:
@@ -97,7 +127,7 @@ def _to_time(journal: Journal, time: Instant, point: Point) -> RecoveryPlan:
             return _to_entry(journal, entry, point)
     windows = [e for e in chain.links(journal) if _begins_before(e, time) and time <= e.backup.cut.time]
     if not windows:
-        raise _unreachable(journal, point, "no entry covers it", since=time, until=time)
+        raise _uncovered(journal, point, lambda cut: cut.time >= time)
     window = windows[0]
     stop = None if window.backup.cut.time == time else Stop(time=time)
     return _through(journal, window, point, stop=stop)
@@ -113,7 +143,7 @@ def _to_transaction(journal: Journal, xid: int, point: Point) -> RecoveryPlan:
         since = link_of(entry).since
         if xid in visible(entry.backup.cut.snapshot) and since is not None and xid not in visible(since.snapshot):
             return _through(journal, entry, point, stop=Stop(xid=xid))
-    raise _unreachable(journal, point, "it falls between no two entries")
+    raise _uncovered(journal, point, lambda cut: xid in visible(cut.snapshot))
 
 
 def _through(journal: Journal, entry: Entry, point: Point, *, stop: Stop | None) -> RecoveryPlan:
@@ -146,16 +176,31 @@ def _why(upto: Sequence[Entry]) -> str:
     return lost if gap is upto[-1] else f"{lost}, and no full backup was made after it"
 
 
+def _uncovered(journal: Journal, point: Point, shows: Callable[[Cut], bool]) -> NotRestorable:
+    """For what is before the first entry, after the last, or between two full backups alone."""
+    journal.entry()  # without any at all, that is what has to be said
+    cuts = [entry.backup.cut for entry in journal.entries]
+    since = max((cut.time for cut in cuts if not shows(cut)), default=None)
+    until = min((cut.time for cut in cuts if shows(cut)), default=None)
+    if since is None:
+        why = "it is before the first backup"
+    else:
+        why = f"no changes were kept from {since} to {until}" if until else f"nothing after {since} was kept yet"
+    return _unreachable(journal, point, why, since=since, until=until)
+
+
 def _unreachable(
-    journal: Journal, point: Point, why: str, *, since: Instant | None = None, until: Instant | None = None
+    journal: Journal, point: Point, why: str, *, since: Instant | None, until: Instant | None
 ) -> NotRestorable:
+    """`since`, `until`: the moments around the point; None: there is none on that side."""
     moments = reachable(journal)
-    before = max((m for m in moments if since is None or m <= since), default=None)
-    after = min((m for m in moments if until is not None and m >= until), default=None)
-    near = " and ".join(text for text in (before and f"{before} before it", after and f"{after} after it") if text)
+    before = max((moment for moment in moments if since and moment <= since), default=None)
+    after = min((moment for moment in moments if until and moment >= until), default=None)
+    ways = {"the last moment before it": before, "the first moment after it": after}
+    near = ", or ".join(f"{which}: --at {moment}" for which, moment in ways.items() if moment)
     return NotRestorable(
         f"{journal.database} cannot be brought back to {point}: {why}",
-        next_step=f"the nearest moments that can: {near} (--at)" if near else f"pgkeep list {journal.database}",
+        next_step=f"restore {near}" if near else f"pgkeep list {journal.database} shows what there is",
     )
 
 

@@ -25,6 +25,14 @@ class Inexact(Exception):
         self.reason = reason
 
 
+class Refused(Exception):
+    """A target does not take changes. `reason`: what it says to that, for people, without the statement or its row."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class Snapshot(Protocol):
     """One moment of the source, held open. All three show exactly the transactions of `cut`."""
 
@@ -117,7 +125,7 @@ class Fresh(Protocol):
     def apply(self, changes: Iterable[bytes]) -> None:
         """Applies the SQL of a window, all of it or the part before a stop. Any error is fatal.
 
-        Raises NotRestorable, Unavailable.
+        What `changes` raises comes out unchanged. Raises Refused, Unavailable, ConfigError (may not apply changes).
         """
 
     def settle(self) -> None:

@@ -18,7 +18,7 @@ from pgkeep.inventory import Inventory, TableName, Update, differences, updated
 from pgkeep.meter import Meter, unwatched
 from pgkeep.model import Entry, Part, PartName
 from pgkeep.plan import RecoveryPlan, Stop
-from pgkeep.ports import Fresh, Sealer, Target, Vault, Watch
+from pgkeep.ports import Fresh, Refused, Sealer, Target, Vault, Watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ def restore(
     with target.fresh(expected) as fresh:
         fresh.load(plaintext(part_of(plan.base, "dump"), sealer, vault, watch=watch), sequences=base.sequences)
         for step in plan.steps:
-            apply(step, fresh, sealer, vault, stop=plan.stop if step is plan.last else None, watch=watch)
+            apply(step, plan, fresh, sealer, vault, watch=watch)
         fresh.settle()
         loaded = time.monotonic()
         came_back = fresh.inventory(expected)
@@ -85,11 +85,12 @@ def require_exact(plan: RecoveryPlan, *, stale: bool) -> None:
     """Raises NotRestorable if the plan ends between two transactions and some tables are carried at the cuts only."""
     link = plan.last.backup.link
     if plan.stop and link and link.stale and not stale:
+        before = (plan.base, *plan.steps)[-2]
         raise NotRestorable(
             f"within entry {plan.last.sequence}, {', '.join(link.stale)} cannot be brought to that very moment "
             "(tables without a primary key are carried at the end of each entry only)",
-            next_step=f"accept them as of {link.since.time if link.since else 'before'} with --stale, or restore to "
-            f"the end of an entry: --entry {plan.last.sequence}",
+            next_step=f"accept them as of {before.backup.cut.time} with --stale, or restore all of it to that moment: "
+            f"--entry {before.sequence}, or to {plan.last.backup.cut.time}: --entry {plan.last.sequence}",
         )
 
 
@@ -125,14 +126,18 @@ def require_private_key(entry: Entry, sealer: Sealer, vault: Vault) -> None:
 
 
 def apply(
-    step: Entry, fresh: Fresh, sealer: Sealer, vault: Vault, *, stop: Stop | None, watch: Watch = unwatched
+    step: Entry, plan: RecoveryPlan, fresh: Fresh, sealer: Sealer, vault: Vault, *, watch: Watch = unwatched
 ) -> None:
-    """Applies the changes of one link, up to the stop. Raises Corrupted, NotRestorable, Unavailable."""
+    """Applies the changes of one step of the plan, up to the stop in its last. Raises as `restore` does."""
+    stop = plan.stop if step is plan.last else None
     if not step.backup.parts:
         _require_found(step, stop)
         return
     changes = plaintext(part_of(step, "changes"), sealer, vault, watch=watch)
-    fresh.apply(changes if stop is None else until(changes, time=stop.time, xid=stop.xid))
+    try:
+        fresh.apply(changes if stop is None else until(changes, time=stop.time, xid=stop.xid))
+    except Refused as refused:
+        raise _not_applied(refused, step, plan) from refused
 
 
 def plaintext(part: Part, sealer: Sealer, vault: Vault, *, watch: Watch = unwatched) -> Iterator[bytes]:
@@ -179,6 +184,17 @@ def _unsure(update: Update) -> Update:
     """The update of a window that was entered, but not to its end: what it touched may be anything."""
     touched = tuple(TableName(schema=table.schema, name=table.name) for table in update.tables)
     return replace(update, tables=(), unmeasured=(*update.unmeasured, *touched))
+
+
+def _not_applied(refused: Refused, step: Entry, plan: RecoveryPlan) -> NotRestorable:
+    before = (plan.base, *plan.steps)[plan.steps.index(step)]
+    return NotRestorable(
+        f"the changes of entry {step.sequence} cannot be applied: {refused.reason}; nothing was replaced",
+        next_step="mend at the target what it names (an extension, a role, a right that is missing there). Or restore "
+        f"the moment before these changes: --at {before.backup.cut.time}. Or go past them from a later full backup, if "
+        f"`pgkeep list {step.backup.database}` shows one: --base N, or --entry N for its own moment. "
+        f"Their SQL, of which a line is named: pgkeep fetch {part_of(step, 'changes').cid}",
+    )
 
 
 def _require_found(step: Entry, stop: Stop | None) -> None:

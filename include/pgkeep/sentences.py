@@ -59,6 +59,16 @@ def released(entry: Entry) -> str:
     )
 
 
+def removed(name: str, label: str, *, stands: str) -> str:
+    """What `pgkeep remove` has done, and what it left to its user. `stands`: the section in the file of settings."""
+    return (
+        f"{name}: nothing of pgkeep is in {label} any more; its backups stay (pgkeep list {name}).\n"
+        f"{stands} was left alone: as long as it is there, the next run, Airflow's too, puts everything back. "
+        'Next: delete that section; or, for full backups only, write capture = "none" in it; '
+        f"or begin anew: pgkeep init {name}"
+    )
+
+
 def covered(record: Covered) -> str:
     """Why nothing was to do."""
     return f"already covered by entry {record.entry.sequence}, which shows {moment(record.entry.backup.cut.time)}"
@@ -108,16 +118,33 @@ def planned(plan: RecoveryPlan) -> Iterator[str]:
 
 def restored_line(restored: Restored, label: str) -> str:
     """One line that says what came back, and what was compared."""
-    plan, expected = restored.plan, restored.expected
     kept = f"; what was there is now {restored.replaced}" if restored.replaced else ""
-    unsure = restored.tables - len(expected.tables)
-    changed = f" ({counted(unsure, 'table')} changed since last measured: not compared)" if unsure > 0 else ""
-    totals = expected.totals
     return (
-        f"{label}: restored from {_way(plan)}, and equal to its source "
-        f"in {counted(totals.rows, 'row')} of {counted(totals.tables, 'table')}{changed}, "
-        f"{counted(totals.sequences, 'sequence')} and {counted(totals.large_objects, 'large object')} "
+        f"{label}: restored from {_way(restored.plan)}, and {_compared(restored)} "
         f"(restored in {human_time(restored.restore_seconds)}, compared in {human_time(restored.verify_seconds)}){kept}"
+    )
+
+
+def _compared(restored: Restored) -> str:
+    """What was proven. Where no table could be compared, that is said first: `0 of 0` would read as a proof."""
+    totals = restored.expected.totals
+    others = f"{counted(totals.sequences, 'sequence')} and {counted(totals.large_objects, 'large object')}"
+    if not totals.tables:
+        equal = f"; equal to its source in {others}" if totals.sequences or totals.large_objects else ""
+        return f"NO TABLE WAS COMPARED: {_nothing_to_compare(restored.tables)}{equal}"
+    unsure = restored.tables - totals.tables
+    changed = f" ({counted(unsure, 'table')} changed since last measured: not compared)" if unsure > 0 else ""
+    return (
+        f"equal to its source in {counted(totals.rows, 'row')} of {counted(totals.tables, 'table')}{changed}, {others}"
+    )
+
+
+def _nothing_to_compare(tables: int) -> str:
+    if not tables:
+        return "it has none"
+    return (
+        f"{counted(tables, 'table')} came back, of which none was measured at that moment (after DDL, within an entry, "
+        "or beyond measured_mb); what a full backup shows is compared whole"
     )
 
 

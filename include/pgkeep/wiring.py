@@ -160,6 +160,11 @@ def target(into: str, connections: Connections, *, environ: Mapping[str, str] = 
         found, dbname = server_from_url(into, environ=environ)
     else:
         connection, _, dbname = into.partition("/")
+        if not connection:
+            raise ConfigError(
+                f"the target {into!r} names no server",
+                next_step="write --into postgresql://user@host:5432/shop, or CONNECTION/shop",
+            )
         found = server(connections(connection), environ=environ)
     if not dbname:
         raise ConfigError(

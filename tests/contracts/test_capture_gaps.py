@@ -129,6 +129,17 @@ def test_the_source_goes_on_exactly_after_a_gap(database: Database) -> None:
     assert b"'three'" in carried(database, again)
 
 
+def test_a_report_says_how_the_changes_are_kept(database: Database) -> None:
+    before = capture_of(database).report()
+    assert (before.wal_level, before.may_replicate, before.slot) == ("logical", True, None)
+    assert not before.installed.publication
+    begun(database)
+    after = capture_of(database).report()
+    assert after.installed.complete
+    assert after.slot
+    assert not after.slot.lost
+
+
 def lose_slot(database: Database) -> None:
     database.run(f"SELECT pg_drop_replication_slot('{SLOT}')")
 
@@ -142,12 +153,17 @@ def drop_publication(database: Database) -> None:
     database.run("DROP PUBLICATION pgkeep")
 
 
+def replace_publication(database: Database) -> None:
+    database.run("DROP PUBLICATION pgkeep", "CREATE PUBLICATION pgkeep FOR ALL TABLES")
+
+
 @pytest.mark.parametrize(
     ("act", "reason"),
     [
         (lose_slot, "is gone"),
         (read_on, "somebody else has read"),
         (drop_publication, "publication pgkeep was dropped"),
+        (replace_publication, "publication pgkeep was dropped, or replaced"),
     ],
 )
 def test_a_chain_that_is_broken_says_why(database: Database, act: Callable[[Database], None], reason: str) -> None:
@@ -155,12 +171,16 @@ def test_a_chain_that_is_broken_says_why(database: Database, act: Callable[[Data
     assert capture_of(database).broken(last) is None
     act(database)
     assert reason in (capture_of(database).broken(last) or "")
-    assert capture_of(database).broken(begun(database)) is None, "it begins anew"
+    again = begun(database)
+    assert capture_of(database).broken(again) is None, "it begins anew"
+    database.run("INSERT INTO kept VALUES (3, 'three')")
+    assert b"'three'" in carried(database, again)
 
 
-def test_a_publication_that_somebody_else_has_made_is_left_alone(database: Database) -> None:
+def test_a_publication_where_nothing_else_is_ours_is_left_alone(database: Database) -> None:
     last = begun(database)
-    database.run("DROP PUBLICATION pgkeep", "CREATE PUBLICATION pgkeep")
+    capture_of(database).uninstall()
+    database.run("CREATE PUBLICATION pgkeep")
     assert "publication pgkeep was dropped" in (capture_of(database).broken(last) or "")
     with pytest.raises(ConfigError, match="that pgkeep has not made"):
         begun(database)

@@ -186,6 +186,13 @@ def test_what_the_operator_allows_gets_the_identity_full_and_gives_it_back(sourc
         install(source, "public.not_there")
 
 
+def test_a_table_that_cannot_be_listed_is_named(source: Database, caplog: pytest.LogCaptureFixture) -> None:
+    install(source)
+    source.run("ALTER TABLE keyless ADD COLUMN id serial PRIMARY KEY", "DROP FUNCTION _pgkeep.may_list")
+    synchronise(source)
+    assert "refuses to publish public.keyless" in caplog.text
+
+
 def test_a_table_in_use_keeps_what_it_has(source: Database) -> None:
     with source.session() as reader:
         reader.execute("BEGIN; SELECT FROM keyless")
@@ -193,7 +200,7 @@ def test_a_table_in_use_keeps_what_it_has(source: Database) -> None:
         reader.execute("COMMIT")
         assert install(source, "keyless").full_identity
         reader.execute("BEGIN; SELECT FROM keyless")
-        with source.session() as session, pytest.raises(Unavailable):
+        with source.session() as session, pytest.raises(Unavailable, match=r"in use all the time.*: public\.keyless"):
             installation.remove(session)
         reader.execute("COMMIT")
     with source.session() as session:

@@ -27,6 +27,7 @@ from pgkeep import records
 from pgkeep.adapters.postgres import PostgresSource, PostgresTarget
 from pgkeep.errors import ConfigError, NotRestorable, Unavailable
 from pgkeep.inventory import Inventory, Properties, Setting, differences
+from pgkeep.ports import Refused
 
 RICH = """
     CREATE TABLE types (
@@ -217,6 +218,28 @@ def test_a_dump_that_does_not_fit_stops_at_its_first_error(captured: Captured, p
         with pytest.raises(NotRestorable, match="pg_restore"):
             fresh.load(captured.chunks())
     assert children("pg_restore") == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            b"INSERT INTO document VALUES ('secret');\nINSERT INTO document VALUES ('secret');\n",
+            "2: ERROR: .*document_",
+        ),
+        (b"BEGIN;\nCOPY document FROM stdin;\nsecret\tsecret\tsecret\n\\.\n", "ERROR: .*extra data"),
+        (b"INSERT INTO nowhere VALUES ('secret');\n", '1: ERROR:  relation "nowhere" does not exist'),
+    ],
+)
+def test_changes_that_do_not_fit_say_why_and_show_no_row(
+    place: Database, captured: Captured, changes: bytes, said: str
+) -> None:
+    with place.target().fresh(captured.inventory) as fresh:
+        Database(server=place.server, name=fresh.name).run("CREATE TABLE document (id text PRIMARY KEY)")
+        with pytest.raises(Refused, match=said) as refused:
+            fresh.apply([changes])
+    assert "secret" not in refused.value.reason
+    assert place.beside() == set()
 
 
 def test_pg_restore_is_killed(sandbox: Mapping[str, str], place: Database) -> None:

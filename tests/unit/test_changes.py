@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from pgkeep import backup, chain, restore
 from pgkeep.changes import Run
-from pgkeep.errors import Corrupted, JournalMovedOn, NotReplicated, NotRestorable, Unavailable
+from pgkeep.errors import ConfigError, Corrupted, JournalMovedOn, NotReplicated, NotRestorable, Unavailable
 from pgkeep.journal import Journal
 from pgkeep.journal_store import JournalStore
 from pgkeep.model import Covered, Entry, Instant, Origin, Stored
 from pgkeep.plan import Point, plan
-from pgkeep.testing import MemoryCapture, MemorySealer, MemorySource, MemoryTarget, MemoryVault
+from pgkeep.testing import MemoryCapture, MemoryFresh, MemorySealer, MemorySource, MemoryTarget, MemoryVault
 
 
 class World:
@@ -108,6 +108,43 @@ def test_changes_bring_the_database_to_any_transaction(world: World) -> None:
     assert [world.rows(Point(time=done.time)) for done in world.source.history] == [3, 113, 1113]
 
 
+def test_within_an_entry_that_carries_tables_whole_both_its_ends_are_named(world: World) -> None:
+    world.full()
+    xid = world.source.commit(10)
+    entry = world.hourly()
+    way = plan(world.journal, Point(xid=xid))
+    (step,) = way.steps
+    stale = replace(step, backup=replace(step.backup, link=replace(chain.link_of(step), stale=("public.stage",))))
+    with pytest.raises(NotRestorable, match="cannot be brought to that very moment") as error:
+        restore.require_exact(replace(way, steps=(stale,)), stale=False)
+    before = world.journal.entry(2).backup.cut.time
+    assert error.value.next_step == (
+        f"accept them as of {before} with --stale, or restore all of it to that moment: --entry 2, "
+        f"or to {entry.backup.cut.time}: --entry 3"
+    )
+
+
+def test_changes_that_a_target_refuses_are_named_with_the_ways_around_them(world: World) -> None:
+    world.full()
+    world.source.commit(10)
+    first = world.hourly()
+    world.source.commit(10)
+    world.hourly()
+    target = MemoryTarget(refuses="psql ended with exit code 3: line 14: type box3d does not exist")
+    way = plan(world.journal, Point())
+    with pytest.raises(NotRestorable, match="the changes of entry 3 cannot be applied: psql ended") as error:
+        restore.restore(way, world.sealer, world.vault, target)
+    part = first.backup.part("changes")
+    assert part
+    assert f"--at {way.base.backup.cut.time}" in error.value.next_step
+    assert "`pgkeep list shop` shows one: --base N" in error.value.next_step
+    assert f"pgkeep fetch {part.cid}" in error.value.next_step
+    assert target.database is None
+    with pytest.raises(NotRestorable, match="the changes of entry 4") as error:
+        restore.apply(way.steps[1], way, MemoryFresh(target, world.source.holding), world.sealer, world.vault)
+    assert f"--at {first.backup.cut.time}" in error.value.next_step
+
+
 def test_a_quiet_hour_stores_nothing(world: World) -> None:
     world.full()
     before = {cid for peer in world.vault.peers for cid in peer.objects}
@@ -153,6 +190,18 @@ def test_a_lost_slot_begins_the_chain_anew(world: World) -> None:
     assert world.kinds == ["gap", "full", "gap", "full"]
     assert chain.link_of(world.journal.entry(3)).gap == "the slot is lost"
     assert world.rows(Point()) == 13
+
+
+def test_a_full_backup_that_cannot_be_made_is_not_announced(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.full()
+    world.capture.slot = None
+    world.capture.refuses = "somebody has made a publication of that name"
+    with pytest.raises(ConfigError, match="a publication of that name"):
+        world.hourly()
+    assert "a full backup is made now" not in caplog.text
+    world.capture.refuses = None
+    world.hourly()
+    assert "the slot is lost; a full backup is made now" in caplog.text
 
 
 def test_a_full_backup_closes_the_chain_first_and_both_ways_meet(world: World) -> None:
@@ -243,7 +292,7 @@ def test_a_peer_that_is_down_keeps_the_source_from_forgetting(world: World) -> N
     assert world.rows(Point()) == 13
 
 
-UNREACHABLE = ("is a gap", "between no two entries", "no full backup to begin with")
+UNREACHABLE = ("is a gap", "is before the first backup", "no full backup to begin with")
 STEPS = st.lists(
     st.sampled_from(["commit", "commit", "hourly", "full", "doubt", "lost", "dies"]), min_size=1, max_size=9
 )

@@ -167,11 +167,6 @@ def test_the_roles_that_must_be_there() -> None:
     assert replay.roles == {"alice", "bob"}
 
 
-def test_a_trigger_function_with_its_own_rights_says_the_role() -> None:
-    assert event("x", cu="definer", role="none", su="carol").current_user == "carol"
-    assert event("x", cu="definer", role="bob", su="carol").current_user == "bob"
-
-
 # --- which one ended ------------------------------------------------------------------------------------------------
 
 TWO = "CREATE TABLE a (x int); INSERT INTO a VALUES (1); CREATE VIEW b AS TABLE a"

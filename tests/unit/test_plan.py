@@ -19,11 +19,11 @@ from pgkeep.model import (
     Kind,
     Link,
     Origin,
-    Position,
     Totals,
     instant,
 )
 from pgkeep.plan import Point, Stop, plan, reachable
+from pgkeep.testing import sample_position
 
 NONE = Digest("0" * 64)
 
@@ -37,36 +37,13 @@ def cut(hour: int) -> Cut:
     return Cut(snapshot=f"{100 * hour}:{100 * hour}:", lsn=f"0/{hour:X}", time=at(hour))
 
 
-def position() -> Position:
-    return Position(
-        slot="s",
-        system="1",
-        timeline=1,
-        database=1,
-        publication=1,
-        retained="0/0",
-        token="",
-        catalogs="",
-        triggers="",
-        properties=NONE,
-        schema=NONE,
-        definitions={},
-        globals=NONE,
-        large_objects="",
-        sequences=NONE,
-        identities={},
-        tables={},
-        ignored=(),
-    )
-
-
 def entry(sequence: int, kind: Kind, hour: int, since: int | None = None) -> Entry:
     before = None if since is None else cut(since)
     gap = "the slot was lost" if kind == "gap" else None
     link = (
         None
         if kind == "full"
-        else Link(since=before, position=position(), gap=gap, transactions=1, changes=1, stale=())
+        else Link(since=before, position=sample_position(), gap=gap, transactions=1, changes=1, stale=())
     )
     backup = Backup(
         database="shop",
@@ -120,8 +97,14 @@ def test_an_older_full_backup_may_be_the_base() -> None:
     assert numbers(Point(entry=6, base=2)) == [2, 3, 4, 6]
     with pytest.raises(NotRestorable, match="gap"):
         numbers(Point(base=2))
-    with pytest.raises(NotRestorable, match="no full backup to begin with"):
+    with pytest.raises(
+        NotRestorable, match="entry 8 cannot be brought back to entry 3: it shows a later moment"
+    ) as error:
         numbers(Point(entry=3, base=8))
+    assert error.value.next_step == "leave out --base, or begin with entry 2: --base 2"
+    with pytest.raises(NotRestorable, match="entry 3, which is no full backup") as error:
+        numbers(Point(base=3))
+    assert error.value.next_step == "--base with one of these: 2, 5, 8; or leave out --base"
 
 
 def numbers(point: Point, of: Journal = DAY) -> list[int]:
@@ -159,13 +142,36 @@ def test_to_a_time(hour: float, way: list[int], stop: float | None) -> None:
 def test_a_moment_in_a_gap_names_its_neighbours() -> None:
     with pytest.raises(NotRestorable, match="slot was lost") as error:
         plan(DAY, Point(time=at(5)))
-    assert f"{at(4)} before it and {at(6)} after it" in error.value.next_step
+    assert error.value.next_step == (
+        f"restore the last moment before it: --at {at(4)}, or the first moment after it: --at {at(6)}"
+    )
+    assert numbers(Point(time=at(4))) == [5, 6]
+    assert numbers(Point(time=at(6))) == [8]
 
 
-@pytest.mark.parametrize("hour", [0.5, 8])
-def test_a_moment_that_nothing_covers(hour: float) -> None:
-    with pytest.raises(NotRestorable, match="no entry covers it"):
-        plan(DAY, Point(time=at(hour)))
+EARLY = ("it is before the first backup", f"restore the first moment after it: --at {at(1)}")
+LATE = (f"nothing after {at(7)} was kept yet", f"restore the last moment before it: --at {at(7)}")
+
+
+@pytest.mark.parametrize(
+    ("point", "says"),
+    [
+        (Point(time=at(0.5)), EARLY),
+        (Point(xid=50), EARLY),
+        (Point(time=at(8)), LATE),
+        (Point(xid=750), LATE),
+    ],
+)
+def test_what_nothing_covers_names_the_one_neighbour_that_it_has(point: Point, says: tuple[str, str]) -> None:
+    with pytest.raises(NotRestorable) as error:
+        plan(DAY, point)
+    assert (error.value.what, error.value.next_step) == (f"shop cannot be brought back to {point}: {says[0]}", says[1])
+
+
+@pytest.mark.parametrize("point", [Point(), Point(time=at(1)), Point(xid=1)])
+def test_without_any_backup_that_is_what_is_said(point: Point) -> None:
+    with pytest.raises(NotRestorable, match="has no backup yet"):
+        plan(journal(), point)
 
 
 def test_to_a_transaction() -> None:
@@ -173,8 +179,6 @@ def test_to_a_transaction() -> None:
     assert plan(DAY, Point(xid=250)).stop == Stop(xid=250)
     with pytest.raises(NotRestorable, match="entry 7 is a gap"):
         plan(DAY, Point(xid=450))
-    with pytest.raises(NotRestorable, match="between no two entries"):
-        plan(DAY, Point(xid=50))
 
 
 def test_without_a_full_backup_after_the_gap_the_last_moment_is_before_it() -> None:
@@ -196,9 +200,10 @@ def test_full_backups_alone_are_plans_of_their_own() -> None:
     fulls = journal(("full", 1), ("full", 2))
     assert numbers(Point(), fulls) == [2]
     assert numbers(Point(time=at(1)), fulls) == [1]
-    with pytest.raises(NotRestorable, match="no entry covers it") as error:
-        plan(fulls, Point(time=at(1.5)))
-    assert f"{at(1)} before it and {at(2)} after it" in error.value.next_step
+    for point in (Point(time=at(1.5)), Point(xid=150)):
+        with pytest.raises(NotRestorable, match=f"no changes were kept from {at(1)} to {at(2)}") as error:
+            plan(fulls, point)
+        assert f"--at {at(1)}, or the first moment after it: --at {at(2)}" in error.value.next_step
 
 
 def test_links_that_do_not_touch_are_never_joined() -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from pgkeep import restore, sentences, wiring
-from pgkeep.cli.context import Commands, connections, loaded_settings, moment, watch
+from pgkeep.cli.context import Commands, connections, given, loaded_settings, moment, watch
 from pgkeep.errors import ConfigError, NotRestorable, PgkeepError
 from pgkeep.journal_store import JournalStore
 from pgkeep.model import Cid, Part
@@ -19,16 +19,22 @@ log = logging.getLogger(__name__)
 def add_commands(commands: Commands) -> None:
     """Adds this file's commands to the parser."""
     command = commands.add_parser("restore", help="bring a database back, and prove it equal to its source")
-    command.add_argument("name", metavar="NAME")
+    command.add_argument("name", metavar="NAME", type=given)
     command.add_argument(
-        "--into", metavar="URL", required=True, help="postgresql://user@host:port/db, or CONNECTION/db"
+        "--into", metavar="URL", type=given, required=True, help="postgresql://user@host:port/db, or CONNECTION/db"
     )
     point = command.add_mutually_exclusive_group()
     point.add_argument("--latest", action="store_true", help="to the last transaction that was kept (default)")
     point.add_argument("--at", metavar="TIME", type=moment, help="to a moment: 2026-01-31T14:05:00Z")
     point.add_argument("--entry", metavar="N", type=int, help="to what an entry of `pgkeep list` shows")
     point.add_argument("--xid", metavar="X", type=int, help="to the end of a transaction, by its 64-bit id")
-    command.add_argument("--base", metavar="N", type=int, help="the full backup to begin with (default: the nearest)")
+    command.add_argument(
+        "--base",
+        metavar="N",
+        type=int,
+        help="begin with entry N, a full backup, and apply all changes since; default: the last full backup before the "
+        "moment that is wanted. An older one takes longer, and serves where the last one is damaged",
+    )
     command.add_argument("--dry-run", action="store_true", help="only show what would be done, and what it would read")
     command.add_argument(
         "--stale",
@@ -36,13 +42,13 @@ def add_commands(commands: Commands) -> None:
         help="accept tables without a primary key as of the last entry before that moment",
     )
     command.add_argument("--replace", action="store_true", help="put it in the place of a database that is not empty")
-    command.add_argument("--journal", metavar="VERSION|CID", help="a version of the journal that you trust")
+    command.add_argument("--journal", metavar="VERSION|CID", type=given, help="a version of the journal that you trust")
     command.set_defaults(run=bring_back)
 
     command = commands.add_parser("fetch", help="write the verified plaintext of one object to standard output")
-    command.add_argument("cid", metavar="CID", help="as `pgkeep list --json` shows it")
-    command.add_argument("--database", metavar="NAME", help="whose it is (default: every journal is asked)")
-    command.add_argument("--journal", metavar="VERSION|CID", help="a version of the journal that you trust")
+    command.add_argument("cid", metavar="CID", type=given, help="as `pgkeep list --json` shows it")
+    command.add_argument("--database", metavar="NAME", type=given, help="whose it is (default: every journal is asked)")
+    command.add_argument("--journal", metavar="VERSION|CID", type=given, help="a version of the journal that you trust")
     command.set_defaults(run=fetch)
 
 

@@ -1,6 +1,7 @@
 """What every command starts from: the environment's settings and connections, and somebody to tell about progress."""
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -29,17 +30,28 @@ def watch() -> Watch:
     return progress.terminal(sys.stderr) if sys.stderr.isatty() else progress.log_lines(logging.getLogger("pgkeep"))
 
 
+def given(text: str) -> str:
+    """A command line's name or address. Raises ArgumentTypeError: the empty text, as of a variable that is not set."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(
+            "is empty, perhaps for a variable that is not set. Next: write what it stands for"
+        )
+    return text
+
+
 def seconds(text: str) -> float:
-    """A command line's number of seconds. Raises ValueError, as argparse wants it."""
-    found = float(text)
-    if not 0 <= found < 1e9:
-        raise ValueError("a number of seconds from 0 up")
-    return found
+    """A command line's number of seconds. Raises ArgumentTypeError."""
+    with contextlib.suppress(ValueError):
+        if 0 <= (found := float(text)) < 1e9:
+            return found
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0 up. Next: write one, as 600")
 
 
 def moment(text: str) -> Instant:
-    """A command line's moment: ISO 8601 with its time zone. Raises ValueError, as argparse wants it."""
-    found = datetime.fromisoformat(text)
-    if found.tzinfo is None:
-        raise ValueError("a moment with its time zone: 2026-01-31T14:05:00Z")
-    return instant(found)
+    """A command line's moment: ISO 8601 with its time zone. Raises ArgumentTypeError."""
+    with contextlib.suppress(ValueError):
+        if (found := datetime.fromisoformat(text)).tzinfo is not None:
+            return instant(found)
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is no moment with its time zone. Next: write it as 2026-01-31T14:05:00Z, or with +01:00 for Z"
+    )

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pgkeep import backup, preflight, records, sentences, settings, wiring
-from pgkeep.cli.context import Commands, connections, loaded_settings, seconds, watch
+from pgkeep.cli.context import Commands, connections, given, loaded_settings, seconds, watch
 from pgkeep.cli.pending import Pending
 from pgkeep.errors import ConfigError, Unavailable
 from pgkeep.model import Entry, Origin, Sealed, Stored
@@ -22,31 +22,35 @@ log = logging.getLogger(__name__)
 def add_commands(commands: Commands) -> None:
     """Adds this file's commands to the parser."""
     command = commands.add_parser("init", help="prepare a database and begin its journal")
-    command.add_argument("name", metavar="NAME")
-    command.add_argument("--source", metavar="CONNECTION|URL", help="where it is; default: the server in [defaults]")
+    command.add_argument("name", metavar="NAME", type=given)
+    command.add_argument(
+        "--source", metavar="CONNECTION|URL", type=given, help="where it is; default: the server in [defaults]"
+    )
     command.add_argument("--full-only", action="store_true", help="keep no changes: full backups only")
     command.add_argument("--print-sql", action="store_true", help="only show what would be installed in the database")
     command.set_defaults(run=init)
 
-    command = commands.add_parser("remove", help="take everything of pgkeep out of a database; its backups stay")
-    command.add_argument("name", metavar="NAME")
+    command = commands.add_parser(
+        "remove", help="take everything of pgkeep out of a database; its backups, and pgkeep.toml, stay as they are"
+    )
+    command.add_argument("name", metavar="NAME", type=given)
     command.set_defaults(run=remove)
 
     command = commands.add_parser("backup", help="collect the changes of a database now, or make a full backup")
-    command.add_argument("name", metavar="NAME")
+    command.add_argument("name", metavar="NAME", type=given)
     command.add_argument("--full", action="store_true", help="everything it holds")
     command.add_argument("--wait", metavar="SECONDS", type=seconds, default=600.0, help="for the copies (default: 600)")
     command.add_argument("--resume", action="store_true", help="go on with the dump that the last try has stored")
     command.set_defaults(run=make_backup)
 
     command = commands.add_parser("list", help="show the backups of a database")
-    command.add_argument("name", metavar="NAME")
+    command.add_argument("name", metavar="NAME", type=given)
     command.add_argument("--json", action="store_true", help="as JSON, with every CID")
-    command.add_argument("--journal", metavar="VERSION|CID", help="a version of the journal that you trust")
+    command.add_argument("--journal", metavar="VERSION|CID", type=given, help="a version of the journal that you trust")
     command.set_defaults(run=list_backups)
 
     command = commands.add_parser("check", help="run every preflight and say what passed")
-    command.add_argument("name", metavar="NAME", nargs="?", help="default: every configured database")
+    command.add_argument("name", metavar="NAME", type=given, nargs="?", help="default: every configured database")
     command.set_defaults(run=check)
 
 
@@ -81,10 +85,8 @@ def remove(chosen: argparse.Namespace) -> None:
     """`pgkeep remove NAME`: the reverse of what `init` and the first backup did to the database."""
     site = wiring.site(loaded_settings(), chosen.name, connections())
     site.require_capture().uninstall()
-    print(
-        f"{chosen.name}: nothing of pgkeep is in {site.source.label} any more. Its backups stay: "
-        f"pgkeep list {chosen.name}. The next one begins anew: pgkeep init {chosen.name}"
-    )
+    stands = f"{settings.section(chosen.name)} in {os.environ[settings.VARIABLE]}"
+    print(sentences.removed(chosen.name, site.source.label, stands=stands))
 
 
 def _source(source: str) -> dict[str, str]:

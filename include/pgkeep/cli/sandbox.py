@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pgkeep import sandbox
-from pgkeep.cli.context import Commands
+from pgkeep.cli.context import Commands, given
 from pgkeep.progress import human_size
 
 
@@ -32,7 +32,7 @@ def add_commands(commands: Commands) -> None:
         if name == "down":
             command.add_argument("--remove", action="store_true", help="delete all data, also what lies outside of DIR")
         if name == "sample":
-            command.add_argument("name", metavar="NAME")
+            command.add_argument("name", metavar="NAME", type=given)
             command.add_argument("--size", default="20MB", help="about how much (default: 20MB)")
             command.add_argument("--seed", type=int, default=1, help="the same seed gives the same rows (default: 1)")
 

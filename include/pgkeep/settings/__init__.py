@@ -1,7 +1,7 @@
 """What an operator decides: `pgkeep.toml`, and the connections it names."""
 
 from pgkeep.settings.connections import Connection, Connections, from_environment
-from pgkeep.settings.file import VARIABLE, add_database, load
+from pgkeep.settings.file import VARIABLE, add_database, load, section
 from pgkeep.settings.model import Database, Keys, Peer, Settings, Vault, parse
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "from_environment",
     "load",
     "parse",
+    "section",
 ]

@@ -37,7 +37,7 @@ def add_database(path: str | Path, name: str, own: Mapping[str, str | datetime])
     Raises ConfigError: the file cannot be written, or would not be valid afterwards.
     """
     path = Path(path)
-    lines = [f"\n[databases.{_key(name)}]", *(f"{key} = {_value(value)}" for key, value in own.items())]
+    lines = [f"\n{section(name)}", *(f"{key} = {_value(value)}" for key, value in own.items())]
     try:
         with _alone(path):
             before = path.read_text(encoding="utf-8")
@@ -76,8 +76,9 @@ def _replace(path: Path, content: str) -> None:
             raise
 
 
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _string(name)
+def section(name: str) -> str:
+    """The line that begins a database's section: `[databases.NAME]`."""
+    return f"[databases.{name if re.fullmatch(r'[A-Za-z0-9_-]+', name) else _string(name)}]"
 
 
 def _value(value: str | datetime) -> str:

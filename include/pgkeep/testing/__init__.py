@@ -4,7 +4,7 @@ They keep the ports' contracts (the contract suites run over them and over the r
 have a bad day: a peer that is down, a flipped byte, a source that dies half-way.
 """
 
-from pgkeep.testing.capture import MemoryCapture, MemoryWindow
+from pgkeep.testing.capture import MemoryCapture, MemoryWindow, sample_position
 from pgkeep.testing.database import (
     SAMPLE_PROPERTIES,
     MemoryFresh,
@@ -30,4 +30,5 @@ __all__ = [
     "MemoryVault",
     "MemoryWindow",
     "sample_inventory",
+    "sample_position",
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from pgkeep import chain
 from pgkeep.delta import header, marker
+from pgkeep.errors import ConfigError
 from pgkeep.inventory import Update
 from pgkeep.model import Backup, Cut, Digest, Link, Position
 from pgkeep.ports import Inexact, Window
@@ -18,17 +19,42 @@ from .database import MemorySnapshot, MemorySource
 NOTHING = Digest(hashlib.sha256().hexdigest())
 
 
+def sample_position(slot: str = "", *, lsn: str = "0/0") -> Position:
+    """Where a source stands that has nothing but the one slot, which keeps its WAL from `lsn` on."""
+    return Position(
+        slot=slot,
+        system="1",
+        timeline=1,
+        database=1,
+        publication=1,
+        retained=lsn,
+        token=lsn,
+        catalogs="",
+        triggers="",
+        properties=NOTHING,
+        schema=NOTHING,
+        definitions={},
+        globals=NOTHING,
+        large_objects="",
+        sequences=NOTHING,
+        identities={},
+        tables={},
+        ignored=(),
+    )
+
+
 @dataclass
 class MemoryCapture:
     """`slot`: the token of the slot's beginning, None where there is none. `doubt`: what cannot be carried exactly.
 
-    `dumping`: whether another run makes up for a missing full backup at the moment.
+    `dumping`: whether another run makes up for a missing full backup at the moment. `refuses`: why it cannot begin.
     """
 
     source: MemorySource
     slot: str | None = None
     doubt: str | None = None
     dumping: bool = False
+    refuses: str | None = None
 
     def spare_disk(self) -> None:
         """There is no disk."""
@@ -38,6 +64,8 @@ class MemoryCapture:
 
     @contextmanager
     def begin(self, last: Backup | None) -> Iterator[Window]:
+        if self.refuses:
+            raise ConfigError(self.refuses, next_step="rename it")
         self.slot = secrets.token_hex(4)
         yield self._window(last)
 
@@ -88,29 +116,9 @@ class MemoryWindow(MemorySnapshot):
 
     def link(self, *, gap: str | None) -> Link:
         assert self.capture.slot
-        position = Position(
-            slot=self.capture.slot,
-            system="1",
-            timeline=1,
-            database=1,
-            publication=1,
-            retained=self.cut.lsn,
-            token=self.cut.lsn,
-            catalogs="",
-            triggers="",
-            properties=NOTHING,
-            schema=NOTHING,
-            definitions={},
-            globals=NOTHING,
-            large_objects="",
-            sequences=NOTHING,
-            identities={},
-            tables={},
-            ignored=(),
-        )
         return Link(
             since=self.since,
-            position=position,
+            position=sample_position(self.capture.slot, lsn=self.cut.lsn),
             gap=gap,
             transactions=self.transactions,
             changes=self.transactions,

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pgkeep.errors import ConfigError, Disturbed, Unavailable
 from pgkeep.inventory import Inventory, LargeObjects, Properties, SequenceState, Table
 from pgkeep.model import Cut, Entry, Instant, instant
-from pgkeep.ports import Fresh, Snapshot
+from pgkeep.ports import Fresh, Refused, Snapshot
 from pgkeep.visibility import visible
 
 SAMPLE_PROPERTIES = Properties(
@@ -127,10 +127,14 @@ class MemorySnapshot:
 
 @dataclass
 class MemoryTarget:
-    """A server with at most one database of interest. `loses_rows`: what pg_restore forgets, to be noticed."""
+    """A server with at most one database of interest. `loses_rows`: what pg_restore forgets, to be noticed.
+
+    `refuses`: what it says to any changes.
+    """
 
     database: Inventory | None = None
     loses_rows: int = 0
+    refuses: str | None = None
     leftovers: int = 0
     settled: int = 0
     label: str = "memory/shop"
@@ -165,6 +169,8 @@ class MemoryFresh:
         self.last_value = self.source.sequences[0].last_value
 
     def apply(self, changes: Iterable[bytes]) -> None:
+        if self.target.refuses:
+            raise Refused(self.target.refuses)
         for line in b"".join(changes).decode().splitlines():
             if line.isdigit():
                 self.rows += int(line)

@@ -25,7 +25,8 @@ LONGEST_SETTINGS = 1 << 16
 
 # Which disk a table is on is the business of a machine, not of its data: the target's default tablespace will do.
 RESTORE = ("--format=custom", "--exit-on-error", "--no-tablespaces")
-PSQL = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-")
+# TERSE: a statement and the row that it failed for are nothing for a log.
+PSQL = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse", "--file=-")
 # What is lost if the server crashes now is restored again anyway, and taking the place is a synchronous commit.
 FASTER = "-c synchronous_commit=off"
 

@@ -11,6 +11,7 @@ import psycopg
 
 from pgkeep.errors import NotRestorable, PgkeepError, Unavailable
 from pgkeep.inventory import Inventory, SequenceState
+from pgkeep.ports import Refused
 
 from . import creation, loading, occupancy, takeover
 from .applying import Silenced, refresh, silence, wake
@@ -103,14 +104,19 @@ class PostgresFresh:
         try:
             self.target.load_into(self.name, dump)
         except ToolFailedError as failure:
-            raise self._reason(failure) from failure
+            self._require_server(failure)
+            raise NotRestorable(
+                f"{failure}; nothing was replaced",
+                next_step=f"mend at {self.target.server.label} what it names (a missing extension, a right: the "
+                "globals part has the roles' rights), or choose another entry: pgkeep list",
+            ) from failure
         self._remove_ours()
         self._set_sequences(self.source.sequences if sequences is None else sequences)
 
     def apply(self, changes: Iterable[bytes]) -> None:
         """Applies the SQL of a window, without any trigger. What `changes` raises comes out unchanged.
 
-        Raises NotRestorable, Unavailable; ConfigError: the role may not apply changes here.
+        Raises Refused, Unavailable; ConfigError: the role may not apply changes here.
         """
         server = self.target.server
         with contextlib.closing(connect(server, self.name)) as connection, translated(server):
@@ -119,7 +125,8 @@ class PostgresFresh:
         try:
             self.target.apply_to(self.name, changes)
         except ToolFailedError as failure:
-            raise self._reason(failure) from failure
+            self._require_server(failure)
+            raise Refused(str(failure)) from failure
 
     def settle(self) -> None:
         """Triggers fire as they did, and materialised views show what is in the tables. Raises as `apply`."""
@@ -178,15 +185,9 @@ class PostgresFresh:
                     values,
                 )
 
-    def _reason(self, failure: ToolFailedError) -> PgkeepError:
-        """Whether the server was lost, or the dump does not fit it: asked of the server, not read from a complaint."""
-        server = self.target.server
+    def _require_server(self, failure: ToolFailedError) -> None:
+        """Whether the server was lost is asked of the server, not read from a complaint. Raises Unavailable."""
         if failure.killed:
-            return Unavailable(str(failure), next_step="nothing was replaced; run it again")
-        with translated(server):
+            raise Unavailable(str(failure), next_step="nothing was replaced; run it again") from failure
+        with translated(self.target.server):
             self.admin.execute("SELECT 1")
-        return NotRestorable(
-            f"{failure}; nothing was replaced",
-            next_step=f"mend at {server.label} what it names (a missing extension, a right: the globals part has the "
-            "roles' rights), or choose another entry: pgkeep list",
-        )

@@ -24,7 +24,8 @@ HISTORY = """
     SELECT (SELECT system_identifier::text FROM pg_control_system()),
            ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int8,
            (SELECT oid::int8 FROM pg_database WHERE datname = current_database()),
-           coalesce((SELECT oid::int8 FROM pg_publication WHERE pubname = 'pgkeep'), 0),
+           coalesce((SELECT oid::int8 FROM pg_publication
+                     WHERE pubname = 'pgkeep' AND obj_description(oid, 'pg_publication') LIKE 'pgkeep %'), 0),
            pg_current_wal_insert_lsn()::text
 """
 
@@ -180,8 +181,8 @@ def _other_history(connection: Session, last: Backup, then: Position) -> str | N
         return f"a standby was promoted, or the server was restored: timeline {now.timeline}, it was {then.timeline}"
     if now.database != then.database:
         return "another database has this name now"
-    if now.publication != then.publication:
-        return "the publication pgkeep was dropped"
+    if now.publication != then.publication or not now.publication:
+        return "the publication pgkeep was dropped, or replaced"
     if lsn(now.position) < lsn(last.cut.lsn):
         return f"the source went back in time: it is at {now.position}, the journal was at {last.cut.lsn}"
     return None

@@ -7,7 +7,7 @@ from pgkeep.adapters.postgres.installation import Installed, look
 from pgkeep.adapters.postgres.slot import LOST_SINCE, SlotState, look_at
 
 SERVER = """
-    SELECT current_setting('wal_level'), r.rolreplication OR r.rolsuper, r.rolsuper,
+    SELECT current_setting('wal_level'), r.rolreplication OR r.rolsuper,
            current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots),
            {limit}
     FROM pg_roles r WHERE r.rolname = current_user
@@ -23,7 +23,6 @@ class CaptureReport:
 
     wal_level: str
     may_replicate: bool
-    superuser: bool
     free_slots: int
     server_limit: int | None
     installed: Installed
@@ -35,11 +34,10 @@ def report(connection: Session, slot: str) -> CaptureReport:
     limit = LIMIT if connection.info.server_version >= LOST_SINCE else "NULL::int8"
     row = connection.execute(SERVER.format(limit=limit)).fetchone()
     assert row is not None
-    wal_level, may_replicate, superuser, free_slots, server_limit = row
+    wal_level, may_replicate, free_slots, server_limit = row
     return CaptureReport(
         wal_level=str(wal_level),
         may_replicate=bool(may_replicate),
-        superuser=bool(superuser),
         free_slots=int(str(free_slots)),
         server_limit=None if server_limit is None else int(str(server_limit)),
         installed=look(connection),

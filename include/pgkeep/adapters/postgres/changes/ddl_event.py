@@ -44,7 +44,6 @@ class DdlObject:
     identity: str | None = None
     original: bool = True
     temporary: bool = False
-    in_extension: bool = False
     reason: int = 0
 
     @classmethod
@@ -58,7 +57,6 @@ class DdlObject:
             identity=name,
             original=bool(found.get("original", True)),
             temporary=bool(found.get("is_temporary")) or bool(name and TEMPORARY.search(name)),
-            in_extension=bool(found.get("in_extension")),
             reason=int(str(found.get("reason", 0))),
         )
 
@@ -94,7 +92,6 @@ class DdlEvent:
     tag: str
     query: str
     search_path: str
-    session_user: str
     current_user: str
     timezone: str
     xid: int
@@ -132,8 +129,7 @@ class DdlEvent:
             tag=str(found["tag"]),
             query=found["q"],
             search_path=str(found["sp"]),
-            session_user=str(found["su"]),
-            current_user=_current_user(found),
+            current_user=str(found["cu"]),
             timezone=str(found["tz"]),
             xid=int(str(found["tx"])),
             objects=_objects(found["o"]),
@@ -153,14 +149,6 @@ class DdlEvent:
         named = [o for o in self.objects if o.identity]
         meant = [o for o in named if self.tag.lower().endswith(o.kind)] or named
         return f"{self.tag} {meant[0].identity}" if meant else self.tag
-
-
-def _current_user(found: Json) -> str:
-    """A trigger function that runs with its owner's rights says `role`, the setting, since it cannot see who called."""
-    role = found.get("role")
-    if role is None:
-        return str(found["cu"])
-    return str(found["su"] if role == "none" else role)
 
 
 def _objects(found: object) -> tuple[DdlObject, ...]:

@@ -67,14 +67,15 @@ NAME = """
 def install(connection: Session, *, identity_full: Collection[str] = ()) -> Installed:
     """Makes all that is missing, as superuser, or as the owner of the tables without event triggers.
 
-    What is whole already is left alone, so that somebody with more rights may have run `script`. `identity_full`: the
+    What is whole already is left alone, so that somebody with more rights may have run `script`. A publication that
+    stands in the place of ours, made by hand while all else of ours is there, is dropped. `identity_full`: the
     tables (`schema.table`) that may get REPLICA IDENTITY FULL, where they have no identity of their own. A table that
     is in use at this moment stays off the list, or as it is, until the next `synchronise` or `install`.
 
     Raises ConfigError (an old server; something of that name that pgkeep has not made, or a role with fewer rights; a
     table that is not there), psycopg.Error.
     """
-    _require_ours(connection)
+    _require_ours(connection, or_replaced=True)
     found = look(connection)
     if not (found.complete and (found.event_triggers or not _is_superuser(connection))):
         _build(connection)
@@ -138,15 +139,20 @@ def _make(connection: Session, version: int) -> None:
     with connection.transaction():
         connection.execute(ALONE)
         connection.execute(statements.preparation())
+        if _marks(connection).replaced:
+            log.warning("the publication pgkeep was made by hand in the place of pgkeep's own: it is made anew")
+            connection.execute("DROP PUBLICATION pgkeep")
         connection.execute(statements.structure(version))
         # Who may make event triggers differs between hosts of databases: trying is the only way to know.
         with contextlib.suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
             connection.execute(statements.event_trigger_statements())
 
 
-def _require_ours(connection: Session) -> None:
+def _require_ours(connection: Session, *, or_replaced: bool = False) -> None:
+    """`or_replaced`: a publication that stands in the place of ours will do. Raises ConfigError."""
     marks = _marks(connection)
-    foreign = ["a schema"] * marks.foreign_schema + ["a publication"] * marks.foreign_publication
+    foreign_publication = marks.foreign_publication and not (or_replaced and marks.replaced)
+    foreign = ["a schema"] * marks.foreign_schema + ["a publication"] * foreign_publication
     if foreign:
         raise ConfigError(
             f"the database has {' and '.join(foreign)} of pgkeep's name that pgkeep has not made",
@@ -169,6 +175,11 @@ class _Marks:
     foreign_schema: bool
     foreign_publication: bool
     installed_by: str | None
+
+    @property
+    def replaced(self) -> bool:
+        """Whether somebody has made the publication by hand: schema and publication are installed together."""
+        return self.schema and self.foreign_publication
 
 
 def _marks(connection: Session) -> _Marks:
@@ -212,7 +223,7 @@ def _settle(connection: Session, oid: int) -> bool:
     row = cursor.fetchone()
     assert row is not None
     if row[0] is None:
-        log.warning("the source refuses to publish a table (oid %d); its log says why", oid)
+        log.warning("the source refuses to publish %s; its log says why", _name(connection, oid))
     return row[0] is not False
 
 
@@ -231,21 +242,28 @@ def _widen(connection: Session, name: str) -> None:
 def _narrow_all(connection: Session) -> None:
     widened = dict(find_widened(connection)) if look(connection).full_identity else {}
     if busy := _tried(widened, lambda oid: _alter(connection, NARROW, oid, identity=IDENTITIES[widened[oid]])):
+        names = ", ".join(_name(connection, oid) or "one that is gone now" for oid in busy)
         raise Unavailable(
-            f"{len(busy)} tables with REPLICA IDENTITY FULL are in use all the time",
+            f"tables with REPLICA IDENTITY FULL are in use all the time: {names}",
             next_step="run it again when there is less to do",
         )
 
 
 def _alter(connection: Session, statement: str, oid: int, **values: str) -> bool:
-    name = connection.execute(NAME, [oid]).fetchone()
+    name = _name(connection, oid)
     if name is None:
         return True
     try:
-        connection.execute(statement.format(schema=SCHEMA, table=name[0], oid=oid, **values))
+        connection.execute(statement.format(schema=SCHEMA, table=name, oid=oid, **values))
     except psycopg.errors.LockNotAvailable:
         return False
     return True
+
+
+def _name(connection: Session, oid: int) -> str | None:
+    """The table as SQL writes it, or None if it is gone."""
+    row = connection.execute(NAME, [oid]).fetchone()
+    return None if row is None else str(row[0])
 
 
 def _drop_schema(connection: Session) -> None:

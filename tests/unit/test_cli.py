@@ -1,0 +1,52 @@
+"""The command line refuses what cannot be meant, before anything is opened: what, why, and what to write instead."""
+
+import pytest
+
+from pgkeep import settings, wiring
+from pgkeep.cli import main
+from pgkeep.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("arguments", "about"),
+    [
+        (["init", ""], "NAME"),
+        (["init", "shop", "--source", ""], "--source"),
+        (["backup", " "], "NAME"),
+        (["check", ""], "NAME"),
+        (["list", "shop", "--journal", ""], "--journal"),
+        (["restore", "", "--into", "c/shop"], "NAME"),
+        (["restore", "shop", "--into", ""], "--into"),
+        (["fetch", "x", "--database", ""], "--database"),
+    ],
+)
+def test_what_is_empty_is_named(arguments: list[str], about: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(arguments, capsys).endswith(
+        f"argument {about}: is empty, perhaps for a variable that is not set. Next: write what it stands for"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["restore", "shop", "--into", "c/x", "--at", "2026-01-31T14:05:00"], "write it as 2026-01-31T14:05:00Z"),
+        (["restore", "shop", "--into", "c/x", "--at", "yesterday"], "'yesterday' is no moment with its time zone"),
+        (["backup", "shop", "--wait", "-1"], "no number of seconds from 0 up"),
+    ],
+)
+def test_what_is_no_such_thing_says_how_it_is_written(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert says in refused(arguments, capsys)
+
+
+def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    return capsys.readouterr().err.strip()
+
+
+def test_a_target_without_a_server() -> None:
+    with pytest.raises(ConfigError, match="names no server"):
+        wiring.target("/shop", settings.from_environment({}))
