@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psycopg
 
 from fix_postgres import Database, literal
 from pgkeep.adapters.postgres.programs import find_tools
 from pgkeep.adapters.postgres.running import Command, read
+from pgkeep.inventory import Inventory, Update
+from pgkeep.model import Backup
 
 Session = psycopg.Connection[tuple[object, ...]]
 
@@ -23,7 +25,8 @@ ROWS = """
 # A replica identity whose index was dropped is in no dump.
 SHAPE = """
     SELECT concat_ws(' ', c.oid::regclass, c.relpersistence, CASE WHEN c.relreplident <> 'i' OR EXISTS (
-        SELECT FROM pg_index WHERE indrelid = c.oid AND indisreplident) THEN c.relreplident END) FROM pg_class c
+        SELECT FROM pg_index WHERE indrelid = c.oid AND indisreplident) THEN c.relreplident ELSE 'd' END)
+    FROM pg_class c
     WHERE c.relkind IN ('r', 'p') AND c.relnamespace::regnamespace::text IN ('public', 'other')
     UNION ALL SELECT concat_ws(' ', a.attrelid::regclass, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
         a.attgenerated, a.attidentity, pg_get_expr(d.adbin, d.adrelid))
@@ -36,9 +39,10 @@ SHAPE = """
     UNION ALL SELECT pg_get_indexdef(indexrelid) FROM pg_index JOIN pg_class c ON c.oid = indexrelid
     WHERE indisvalid AND c.relnamespace::regnamespace::text IN ('public', 'other') ORDER BY 1
 """
-SEQUENCES = (
-    "SELECT format('%I.%I', schemaname, sequencename) FROM pg_sequences WHERE schemaname <> '_pgkeep' ORDER BY 1"
-)
+SEQUENCES = """
+    SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind = 'S' AND n.nspname <> '_pgkeep' ORDER BY 1
+"""
 OURS = re.compile(r"(?s)\n--\n-- Name: pgkeep[^\n]*; Type: (EVENT TRIGGER|PUBLICATION).*?(?=\n--\n-- |\Z)")
 
 
@@ -52,6 +56,40 @@ class Content:
 
     def without(self, names: set[str]) -> Mapping[str, str]:
         return {name: rows for name, rows in self.rows.items() if name not in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """A window as it was collected.
+
+    `moments`: by transaction, in order of commit, None where somebody stood in the way; `end`: at its cut.
+    """
+
+    start: Content
+    moments: tuple[tuple[int, Content | None], ...]
+    end: Content
+    sequences: Mapping[str, object]
+    schema: str
+    changes: bytes
+    update: Update
+    backup: Backup
+
+    def stale(self) -> set[int]:
+        """The oids of the tables that are carried whole."""
+        assert self.backup.link
+        seen = [self.start, *(content for _, content in self.moments), self.end]
+        stale = set(self.backup.link.stale)
+        return {oid for content in seen if content for name, oid in content.oids.items() if name in stale}
+
+
+@dataclass(kw_only=True)
+class Chain:
+    """A full backup, and the windows after it."""
+
+    base: Inventory
+    dump: bytes
+    start: Content
+    stretches: list[Stretch] = field(default_factory=list)
 
 
 def content(session: Session) -> Content:

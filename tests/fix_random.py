@@ -9,6 +9,7 @@ from fix_content import Session
 MADE = """
     CREATE SCHEMA other;
     CREATE TYPE mood AS ENUM ('bad', 'good');
+    CREATE TYPE pair AS (a int, b text);
     CREATE DOMAIN small AS int CHECK (VALUE < 1000000);
     CREATE TABLE t1 (id int PRIMARY KEY, c1 text, c2 numeric DEFAULT 7, c3 jsonb);
     ALTER TABLE t1 ALTER c1 SET STORAGE EXTERNAL;
@@ -38,7 +39,7 @@ MADE = """
 """
 TYPES = (
     *("int", "bigint", "text", "varchar(40)", "numeric", "float8", "bool", "date", "timestamptz", "jsonb", "json"),
-    *("uuid", "bytea", "int[]", "interval", "mood", "small"),
+    *("uuid", "bytea", "int[]", "interval", "mood", "small", "pair"),
 )
 TABLES = """
     SELECT c.oid::int8, n.nspname, c.relname, c.relkind::text, c.relispartition,
@@ -140,6 +141,7 @@ class Dice:
             "integer[]": ["'{}'", f"ARRAY[{number}, NULL]"],
             "interval": ["'1 day 1 hour'"],
             "mood": ["'bad'", "'good'"],
+            "pair": [f"ROW({number}, 'b')", "ROW(NULL, NULL)"],
         }
         return self.one(*known.get(kind, ["DEFAULT"]))
 
@@ -219,6 +221,15 @@ class Dice:
             f"DELETE FROM ONLY {name}",
             f"SELECT * FROM {name} FOR UPDATE",
             f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE",
+            f"INSERT INTO v1 (id, c1) VALUES ({self.random.randint(60, 99)}, 'by the view')",
+            "UPDATE v1 SET c1 = 'by the view' WHERE id % 7 = 3",
+            "UPDATE t6 SET n = DEFAULT WHERE id % 7 = 1",
+            "INSERT INTO t6 (n, id) OVERRIDING SYSTEM VALUE VALUES (7, 61), (7, 62) ON CONFLICT DO NOTHING",
+            "SET CONSTRAINTS ALL DEFERRED",
+            f"MERGE INTO {name} x USING (VALUES (5), (61), (63)) v (id) ON x.id = v.id "
+            "WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT (id) VALUES (v.id)",
+            f"INSERT INTO {name} (id) SELECT generate_series(200, 260) ON CONFLICT DO NOTHING",
+            f"COPY {name} TO '/dev/null'",
         )
 
     # --- the schema --------------------------------------------------------------------------------------------------
@@ -268,6 +279,15 @@ class Dice:
             f"{name} ALTER {column} TYPE bigint",
             f"{name} ALTER {column} TYPE text",
             f"{name} ALTER {column} SET STORAGE EXTERNAL",
+            f"{name} ALTER {column} TYPE varchar(2000)",
+            f"{name} ALTER {column} TYPE text USING 'x' || {column}",
+            f"{name} ALTER {column} SET NOT NULL",
+            f"{name} ALTER {column} ADD GENERATED ALWAYS AS IDENTITY",
+            f"{name} ALTER n DROP IDENTITY",
+            f"{name} ALTER c2 DROP EXPRESSION",
+            f"{name} ADD COLUMN {new} pair, DROP COLUMN IF EXISTS {column}",
+            f"{name} ADD COLUMN {new} int, ALTER {column} TYPE text",
+            f"ONLY {name} ADD COLUMN {new} {kind}",
         )
 
     def _table_ddl(self, table: Table) -> str:
@@ -288,6 +308,14 @@ class Dice:
             f"ALTER TABLE t7 ATTACH PARTITION {name} DEFAULT",
             f"ALTER TABLE {name} DISABLE TRIGGER ALL",
             f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY",
+            f"ALTER TABLE {name} INHERIT t8",
+            f"ALTER TABLE {name} ADD FOREIGN KEY (id) REFERENCES {other.text} NOT VALID",
+            f"ALTER TABLE {name} ADD FOREIGN KEY (id) REFERENCES {other.text} DEFERRABLE INITIALLY DEFERRED",
+            f"ALTER TABLE {name} ADD UNIQUE (id) DEFERRABLE INITIALLY DEFERRED",
+            f"CREATE RULE quiet AS ON DELETE TO {name} WHERE old.id = 5 DO INSTEAD NOTHING",
+            f"CREATE SCHEMA again CREATE TABLE {new} (id int PRIMARY KEY, c1 text)",
+            f"ALTER TABLE again.{new} SET SCHEMA public",
+            "DROP SCHEMA again CASCADE",
         )
 
     def _key_ddl(self, table: Table) -> str:
@@ -324,4 +352,14 @@ class Dice:
             f"CREATE STATISTICS st{number} ON id, {column} FROM {name}",
             f"ALTER TABLE {name} ADD CONSTRAINT k{number} CHECK (id > -1) NOT VALID",
             f"REINDEX TABLE {name}",
+            "ALTER TYPE pair ADD ATTRIBUTE c int CASCADE",
+            f"ALTER TYPE pair RENAME ATTRIBUTE b TO b{number} CASCADE",
+            f"ALTER SEQUENCE s1 OWNED BY {name}.{column}",
+            f"ALTER SEQUENCE s1 INCREMENT {number}",
+            f"CREATE UNIQUE INDEX i{number} ON {name} ({column})",
+            f"ALTER VIEW v1 RENAME TO v{number}",
+            f"CREATE OR REPLACE VIEW v1 AS SELECT id, c1 FROM {name}",
+            "ALTER DOMAIN small DROP CONSTRAINT IF EXISTS small_check",
+            f"GRANT SELECT ON ALL TABLES IN SCHEMA {table.schema} TO PUBLIC",
+            "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC",
         )

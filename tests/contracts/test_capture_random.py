@@ -1,67 +1,41 @@
 """A random application at work on a real server: at every moment between two transactions the same comes back.
 
-Its sessions take turns in one thread, so a seed is a whole story. PGKEEP_SEED: another seed, or several (`7`, `7-40`).
+Its sessions take turns in one thread, so a seed is a whole story. PGKEEP_SEED: another seed, or several (`7`, `7-40`);
+PGKEEP_MAJOR: another version than the sandbox's.
 """
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import psycopg
 import pytest
 
 from contracts.test_capture import backup_of, entry
-from fix_content import Content, Session, alike, content, same, schema, sequences
-from fix_postgres import Database, new_database, no_database, quoted, server
+from fix_content import Chain, Content, Session, Stretch, alike, content, same, schema, sequences
+from fix_postgres import Database, new_database, new_role, no_database, quoted, server
 from fix_random import MADE, Dice
-from pgkeep.adapters.postgres import LogicalCapture
+from pgkeep.adapters.postgres import LogicalCapture, Server
 from pgkeep.adapters.postgres.target import PostgresFresh
 from pgkeep.delta import until
 from pgkeep.errors import Disturbed, NotRestorable
-from pgkeep.inventory import Inventory, Update, differences, updated
+from pgkeep.inventory import Inventory, differences, updated
 from pgkeep.model import Backup
 from pgkeep.ports import Inexact
 
 SLOT = "pgkeep_room_random"
 SESSIONS, WINDOWS, STEPS, STOPS = 3, 4, 45, 5
-SETTINGS = (
-    "SET lock_timeout = '40ms'; SET search_path = public, other; SET TimeZone = UTC; SET client_min_messages = error"
-)
+PATIENCE = "SET lock_timeout = '40ms'"
+SETTINGS = f"{PATIENCE}; SET search_path = public, other; SET TimeZone = UTC; SET client_min_messages = error"
+GRANTS = """
+    GRANT ALL ON SCHEMA public, other TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA public, other TO {role};
+    GRANT ALL ON ALL SEQUENCES IN SCHEMA public, other TO {role}; ALTER TABLE t4 OWNER TO {role};
+    ALTER TABLE t8 OWNER TO {role}; ALTER TABLE t9 OWNER TO {role};
+"""
 GAPS = re.compile("carried whole, and altered in a way that looks at its rows|REINDEX amid DDL in one string")
 """docs/changes.md: what makes a gap though the schema was changed by nothing but statements that are carried."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stretch:
-    """A window as it was collected. `moments`: by transaction, in order of commit; `end`: at its cut."""
-
-    start: Content
-    moments: tuple[tuple[int, Content], ...]
-    end: Content
-    sequences: Mapping[str, object]
-    schema: str
-    changes: bytes
-    update: Update
-    backup: Backup
-
-    def stale(self) -> set[int]:
-        """The oids of the tables that are carried whole."""
-        assert self.backup.link
-        seen = [self.start, *(content for _, content in self.moments), self.end]
-        stale = set(self.backup.link.stale)
-        return {oid for content in seen for name, oid in content.oids.items() if name in stale}
-
-
-@dataclass(kw_only=True)
-class Chain:
-    """A full backup, and the windows after it."""
-
-    base: Inventory
-    dump: bytes
-    start: Content
-    stretches: list[Stretch] = field(default_factory=list)
 
 
 class Application:
@@ -69,12 +43,15 @@ class Application:
 
     def __init__(self, database: Database, seed: int, stack: ExitStack) -> None:
         self.database, self.dice = database, Dice(seed)
+        role = quoted(stack.enter_context(new_role(database, "NOLOGIN")).name)
+        database.run(GRANTS.format(role=role))
+        self.begin = ("BEGIN", "BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ", f"BEGIN; SET LOCAL ROLE {role}")
         self.said = list[str]()
         self.marked = set[Session]()
-        self.moments = list[tuple[int, Content]]()
+        self.moments = list[tuple[int, Content | None]]()
         self.sessions = [stack.enter_context(database.session()) for _ in range(SESSIONS)]
         self.observer = stack.enter_context(database.session())
-        self.observer.execute("SET lock_timeout = '40ms'")
+        self.observer.execute(PATIENCE)
         for session in self.sessions:
             session.execute(SETTINGS)
 
@@ -83,7 +60,7 @@ class Application:
             session = self.dice.random.choice(self.sessions)
             if not in_transaction(session):
                 self.marked.discard(session)
-                self.send(session, "BEGIN" + self.dice.one("", "", "", " ISOLATION LEVEL REPEATABLE READ"))
+                self.send(session, self.dice.one(*self.begin))
             self._step(session, ddl=ddl)
 
     def _step(self, session: Session, *, ddl: float) -> None:
@@ -119,6 +96,7 @@ class Application:
             try:
                 self.moments.append((int(str(xid)), content(self.observer)))
             except psycopg.errors.LockNotAvailable:
+                self.moments.append((int(str(xid)), None))
                 self.said.append("-- not seen")
 
     def send(self, session: Session, statement: str) -> bool:
@@ -135,8 +113,8 @@ class Application:
         """Nobody holds a table alone: a dump of the schema would wait for him."""
         query = "SELECT pid FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND locktype = 'relation'"
         holding = {pid for (pid,) in self.observer.execute(query)}
-        for session in self.sessions:
-            if in_transaction(session) and session.info.backend_pid in holding:
+        for session in filter(in_transaction, self.sessions):
+            if session.info.backend_pid in holding:
                 self.end(session)
 
 
@@ -146,9 +124,8 @@ def in_transaction(session: Session) -> bool:
 
 def begin(application: Application, capture: LogicalCapture, last: Backup | None) -> tuple[Chain, Backup]:
     application.calm()
-    for session in application.sessions:  # a slot waits for whoever is writing
-        if in_transaction(session):
-            application.end(session)
+    for session in filter(in_transaction, application.sessions):  # a slot waits for whoever is writing
+        application.end(session)
     with capture.begin(last) as window:
         start = content(application.observer)
         dump = b"".join(window.dump())
@@ -245,7 +222,9 @@ class Proof:
         count = min(STOPS, len(stretch.moments))
         for i in sorted(self.dice.random.sample(range(len(stretch.moments)), count)):
             before = stretch.moments[i - 1][1] if i else stretch.start
-            self.stop(stretch, *stretch.moments[i], before=before)
+            xid, wanted = stretch.moments[i]
+            if wanted and before and stretch.changes:
+                self.stop(stretch, xid, wanted, before=before)
 
     def stop(self, stretch: Stretch, xid: int, wanted: Content, *, before: Content) -> None:
         name = f"{self.fresh.name}_stop"
@@ -269,16 +248,24 @@ def seeds() -> list[int]:
     return list(range(int(first), int(last or first) + 1))
 
 
+def servers(request: pytest.FixtureRequest) -> tuple[Server, Server]:
+    """Where it works, and where it comes back."""
+    if major := os.environ.get("PGKEEP_MAJOR"):
+        return (request.getfixturevalue("server_of")(int(major)),) * 2
+    sandbox = request.getfixturevalue("sandbox")
+    return server(sandbox, "source"), server(sandbox, "scratch")
+
+
 @pytest.mark.parametrize("seed", seeds())
 def test_a_random_application(seed: int, request: pytest.FixtureRequest) -> None:
-    sandbox = request.getfixturevalue("sandbox")
+    source, scratch = servers(request)
     application = None
     try:
         with ExitStack() as stack:
-            database = stack.enter_context(new_database(server(sandbox, "source"), made=MADE))
+            database = stack.enter_context(new_database(source, made=MADE))
             application = Application(database, seed, stack)
             capture = LogicalCapture(source=database.source(), slot=SLOT, measured=1 << 24, kept=1 << 30)
-            target = stack.enter_context(no_database(server(sandbox, "scratch"), name=database.name)).target()
+            target = stack.enter_context(no_database(scratch)).target()
             for chain in list(story(application, capture)):
                 expected = chain.base
                 for stretch in chain.stretches:
