@@ -100,6 +100,20 @@ def test_what_cannot_be_carried_says_why(database: Database, act: str, reason: s
     assert reason in doubt.value.reason
 
 
+def test_ddl_of_other_windows_makes_no_gap(database: Database) -> None:
+    last = begun(database)
+    database.run("INSERT INTO kept VALUES (3, 'x')", "ALTER TABLE kept ADD COLUMN more text")
+    database.run("INSERT INTO kept VALUES (4, 'x', 'y')")
+    with capture_of(database).window(last) as window:
+        assert b"".join(window.changes())
+        again = backup_of(window, window.link(gap=None))
+    database.run("INSERT INTO kept VALUES (5, 'five')")  # the slot shows the last window once more
+    with capture_of(database).window(again) as window:
+        database.run("ALTER TABLE kept ADD COLUMN most text", "INSERT INTO kept VALUES (6, 'x', 'y', 'z')")
+        assert b"'five'" in b"".join(window.changes())
+        window.link(gap=None)
+
+
 def test_ddl_that_was_shown_does_not_hide_what_was_not(database: Database) -> None:
     last = begun(database)
     database.run(UNSEEN)

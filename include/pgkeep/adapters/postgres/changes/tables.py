@@ -34,11 +34,8 @@ class Tables(dict[bytes, Table | None]):
         self._types = dict[int, TypeName]()
 
     def add_relation(self, message: bytes) -> None:
-        oid, relation = message[1:5], read_relation(message, self._codec)
-        before = self._relations.get(oid)
-        if before is not None and before.columns != relation.columns:
-            self.reshaped = f"{relation.schema}.{relation.name}"
-        self._relations[oid] = relation
+        oid = message[1:5]
+        self._relations[oid] = read_relation(message, self._codec)
         self.pop(oid, None)
 
     def add_type(self, message: bytes) -> None:
@@ -66,6 +63,9 @@ class Tables(dict[bytes, Table | None]):
         return self[oid]
 
     def _prepared(self, relation: Relation) -> Table:
+        before = self.changed.get(relation.oid, relation)  # not as transactions of other windows show it
+        if before.columns != relation.columns:
+            self.reshaped = f"{relation.schema}.{relation.name}"
         self.changed[relation.oid] = relation
         self.names.add((relation.schema, relation.name))
         always = self._always.get(relation.oid, ())
