@@ -11,7 +11,8 @@ from pgkeep.model import Position
 
 from . import witnesses
 from .agreement import identities
-from .definitions import definitions
+from .definitions import definitions, untold
+from .reading import Reading
 
 
 def position(
@@ -65,8 +66,8 @@ def _identities(moment: Moment) -> dict[str, tuple[str, ...]]:
         return {str(oid): names for oid, names in identities(moment.connection).items()}
 
 
-def unexplained(now: Position, then: Position, *, ddl: int, event_triggers: bool) -> str | None:
-    """What changed without anything in the slot that says how; `ddl`: statements that it did show."""
+def unexplained(moment: Moment, *, now: Position, then: Position, reading: Reading, event_triggers: bool) -> str | None:
+    """What changed without anything in the slot that says how, or None. Raises Unavailable."""
     if now.large_objects != then.large_objects:
         return "large objects were changed, which logical decoding does not show"
     if now.ignored != then.ignored:
@@ -75,8 +76,12 @@ def unexplained(now: Position, then: Position, *, ddl: int, event_triggers: bool
         return "roles, their rights or table spaces were changed, which full backups carry"
     if now.triggers != then.triggers:
         return "pgkeep's event triggers were altered, or its publication: they may not have shown everything"
-    if now.schema == then.schema or ddl:
+    if now.schema == then.schema:
         return None
     if not event_triggers:
         return "the schema was changed, and without event triggers pgkeep does not see how"
-    return "the schema was changed in a session without event triggers"
+    if not reading.ddl:
+        return "the schema was changed in a session without event triggers"
+    with translated(moment.server):
+        changed = untold(moment.connection, now=now.definitions, then=then.definitions, told=reading.told)
+    return f"{changed} was changed where event triggers do not see it" if changed else None

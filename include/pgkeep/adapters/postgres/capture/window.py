@@ -25,7 +25,6 @@ from pgkeep.visibility import visible
 
 from . import witnesses
 from .agreement import differing, identities, tables
-from .definitions import Told, untold
 from .peeking import peeked, readable
 from .reading import Reading
 from .remeasure import remeasure
@@ -264,25 +263,15 @@ class LogicalWindow:
         assert self._reading
         assert self.then
         why = unexplained(
-            self._position, self.then, ddl=self._reading.ddl, event_triggers=self._installed.event_triggers
+            self.snapshot.moment,
+            now=self._position,
+            then=self.then,
+            reading=self._reading,
+            event_triggers=self._installed.event_triggers,
         )
-        why = why or self._untold(self._reading.told)
         why = why or validated([*self._unlisted, *self._resynced], then=self.then, replay=self._reading.replay)
         if why:
             raise Inexact(why)
-
-    def _untold(self, told: Told) -> str | None:
-        assert self.then
-        if self._position.schema == self.then.schema:
-            return None
-        with translated(self.snapshot.moment.server):
-            changed = untold(
-                self.snapshot.moment.connection,
-                now=self._position.definitions,
-                then=self.then.definitions,
-                told=told,
-            )
-        return f"{changed} was changed where event triggers do not see it" if changed else None
 
     def _stale(self, done: Translation) -> tuple[str, ...]:
         assert self._reading

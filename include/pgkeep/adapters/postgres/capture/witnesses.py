@@ -136,7 +136,16 @@ def schema(moment: Moment, tools: Tools) -> Digest:
     """The definition of everything, by `pg_dump --schema-only` under the moment's snapshot. Raises ToolFailedError."""
     arguments = ["--schema-only", f"--snapshot={moment.exported}", f"--exclude-schema={OURS}", LOCK_WAIT]
     lines = _lines(read(_command(moment, tools, "pg_dump", arguments)))
-    return _digest(line for line in lines if not any(ours in line for ours in OUR_PUBLICATION))
+    return _digest(_without_ours(lines))
+
+
+def _without_ours(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Without our publication, and the empty lines around each of its commands: which tables it lists may change."""
+    ours = False
+    for line in lines:
+        ours = any(mark in line for mark in OUR_PUBLICATION) or (ours and line == b"\n")
+        if not ours:
+            yield line
 
 
 def globals_of(chunks: Iterable[bytes]) -> Digest:
