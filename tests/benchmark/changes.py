@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fix_changes import SLOT, apply, read_slot, translation
-from fix_majors import running
+from fix_majors import Machine, machine
 from fix_postgres import Database, new_database
 from pgkeep.adapters.postgres import LogicalCapture
 
@@ -60,16 +60,15 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}")
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pgkeep-benchmark-")))
-        server = stack.enter_context(running(chosen.major, home=home))
-        relaxed = server.with_settings("-c synchronous_commit=off")
+        host = stack.enter_context(machine(chosen.major, home=home))
+        relaxed = host.server.with_settings("-c synchronous_commit=off")
         source, *copies = (stack.enter_context(new_database(relaxed, made=SCHEMA)) for _ in range(3))
         source.run("CREATE PUBLICATION pgkeep FOR ALL TABLES", SLOT)
         for name, statement in WORKLOADS.items():
             source.run(statement.format(changes=chosen.changes))
             _measure(name, source, copies, file=home / "changes.sql")
         source.run("SELECT pg_drop_replication_slot('keep')")
-        bare, kept = (stack.enter_context(new_database(server, made=SCHEMA)) for _ in range(2))
-        _show_overhead(bare, kept, changes=chosen.changes // 4)
+        _show_overhead(host, stack.enter_context(new_database(host.server, made=SCHEMA)), changes=chosen.changes // 4)
 
 
 def _measure(name: str, source: Database, copies: list[Database], *, file: Path) -> None:
@@ -93,18 +92,25 @@ def _measure(name: str, source: Database, copies: list[Database], *, file: Path)
     source.run("SELECT pg_replication_slot_advance('keep', pg_current_wal_flush_lsn())")
 
 
-def _show_overhead(bare: Database, kept: Database, *, changes: int) -> None:
-    """The same transactions in both, in turn; in one of them pgkeep keeps the changes."""
-    capture = LogicalCapture(source=kept.source(), slot="pgkeep_benchmark", measured=1, kept=1 << 40)
+def _show_overhead(host: Machine, database: Database, *, changes: int) -> None:
+    """The same transactions on a server that keeps no changes, on one that could, and while pgkeep keeps them."""
+    work = WORKLOADS["4 changes a transaction"].format(changes=changes)
+    for level in ("replica", "logical"):
+        database.run(f"ALTER SYSTEM SET wal_level = {level}")
+        host.stop()
+        host.start()
+        _show_cost(f"wal_level = {level}", database, work, changes=changes)
+    capture = LogicalCapture(source=database.source(), slot="pgkeep_benchmark", measured=1, kept=1 << 40)
     capture.install()
     with capture.begin(None):
         pass
-    work = WORKLOADS["4 changes a transaction"].format(changes=changes)
-    rounds = [(_worked(bare, work), _worked(kept, work)) for _ in range(ROUNDS)]
+    _show_cost("with pgkeep", database, work, changes=changes)
     capture.uninstall()
-    for title, found in zip(("without pgkeep", "with pgkeep"), zip(*rounds, strict=True), strict=True):
-        seconds, size = min(found)
-        print(f"{title}: {changes / 4 / seconds:.0f} transactions a second, {size / changes * 4:.0f} bytes of WAL each")
+
+
+def _show_cost(title: str, database: Database, work: str, *, changes: int) -> None:
+    seconds, size = map(min, zip(*(_worked(database, work) for _ in range(ROUNDS)), strict=True))
+    print(f"{title}: {changes / 4 / seconds:.0f} transactions a second, {size / changes * 4:.0f} bytes of WAL each")
 
 
 def _worked(database: Database, work: str) -> tuple[float, int]:
