@@ -65,6 +65,7 @@ for name, database in load(os.environ.get(VARIABLE)).databases.items():
         start_date=first_window(database) or datetime(2024, 1, 1, tzinfo=UTC),
         catchup=database.begins is not None,
         max_active_runs=1,
+        is_paused_upon_creation=False,
         on_failure_callback=run_failed,
         tags={"pgkeep", "backup", "changes"},
         default_args=TRIED_AGAIN,

@@ -43,6 +43,7 @@ for name, database in load(os.environ.get(VARIABLE)).databases.items():
         start_date=datetime(2024, 1, 1, tzinfo=UTC),
         catchup=False,
         max_active_runs=1,
+        is_paused_upon_creation=False,
         on_failure_callback=run_failed,
         tags={"pgkeep", "backup", "full"},
         default_args=TRIED_AGAIN,

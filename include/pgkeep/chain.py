@@ -42,9 +42,12 @@ def end(journal: Journal) -> Entry | None:
 
 
 def covering(journal: Journal, moment: Instant) -> Entry | None:
-    """The chain's end if it shows that moment, or a later one, and can be restored; else None."""
+    """The chain's end if it shows that moment, or a later one, and can be restored; else None.
+
+    By two clocks, the source's and ours: one that was ahead for a while must not stop the collecting until it is over.
+    """
     last = end(journal)
-    covers = last is not None and last.backup.cut.time >= moment and not lacks_full(journal)
+    covers = last is not None and min(last.backup.cut.time, last.recorded) >= moment and not lacks_full(journal)
     return last if covers else None
 
 

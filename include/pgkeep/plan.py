@@ -103,8 +103,10 @@ def _shortest(journal: Journal, point: Point) -> RecoveryPlan:
 def _to_latest(journal: Journal, point: Point) -> RecoveryPlan:
     """The latest moment to which there is a way: between a gap and its full backup there is none to the last entry."""
     newest = journal.entry()
-    others = () if point.base else sorted(journal.entries, key=lambda e: (e.backup.cut.time, e.sequence), reverse=True)
-    for entry in others:
+    # In the chain's order: a clock may have been wrong. A full backup is recorded after what begins at its moment.
+    order = {link.backup.cut: link.sequence for link in chain.links(journal)}
+    moments = sorted(journal.entries, key=lambda e: (order.get(e.backup.cut, e.sequence), e.sequence), reverse=True)
+    for entry in () if point.base else moments:
         with contextlib.suppress(NotRestorable):
             return _to_entry(journal, entry, point)
     return _to_entry(journal, newest, point)

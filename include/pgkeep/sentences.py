@@ -9,6 +9,9 @@ from pgkeep.plan import RecoveryPlan
 from pgkeep.progress import human_size, human_time
 from pgkeep.restore import Restored
 
+APPLIED = 20_000
+"""Changes that a target is expected to apply in a second."""
+
 
 def stored(record: Stored) -> str:
     """What was captured, and where it is now."""
@@ -113,7 +116,13 @@ def planned(plan: RecoveryPlan) -> Iterator[str]:
             else (f"after transaction {plan.stop.xid}")
         )
         yield f"stop within entry {plan.last.sequence}, {where}"
+    changes = sum(step.backup.link.changes for step in plan.steps if step.backup.link)
+    took = plan.base.backup.seconds
     yield f"{human_size(plan.size)} to read and decrypt"
+    yield (
+        f"about {human_time(took + changes / APPLIED)}: as long as the full backup took ({human_time(took)}), and "
+        f"{counted(changes, 'change')} at {APPLIED:,} a second"
+    )
 
 
 def restored_line(restored: Restored, label: str) -> str:

@@ -59,6 +59,20 @@ def test_a_keeper_in_a_database_that_its_administrator_has_prepared(
             assert b"CREATE TABLE later" in carried(capture, last)[0]
 
 
+def test_large_objects_that_nobody_lets_us_look_into_are_never_said_to_be_the_same(
+    server_of: Callable[[int], Server],
+) -> None:
+    with new_database(server_of(OLDEST), made=MADE) as database, new_role(database, "LOGIN REPLICATION") as role:
+        install(database)
+        database.run(*(grant.format(role=quoted(role.name)) for grant in (READS_ALL_13, ALSO_13, MARK)))
+        ((large,),) = database.ask("SELECT lo_from_bytea(0, 'first')")
+        database.run(f"GRANT SELECT ON LARGE OBJECT {large} TO {quoted(role.name)}")
+        with kept(database.seen_by(role)) as (capture, last):
+            database.run(f"SELECT lo_put({large}, 0, 'other')")
+            with pytest.raises(Inexact, match="the role may not see whether they were changed"):
+                carried(capture, last)
+
+
 @pytest.mark.parametrize("major", MAJORS)
 def test_an_owner_without_event_triggers(major: int, server_of: Callable[[int], Server]) -> None:
     with new_database(server_of(major), made=MADE) as database, new_role(database, "LOGIN REPLICATION") as role:

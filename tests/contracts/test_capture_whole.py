@@ -8,6 +8,7 @@ from contracts.test_capture import backup_of
 from fix_changes import apply
 from fix_postgres import Database, new_database, server
 from pgkeep.adapters.postgres import LogicalCapture
+from pgkeep.delta import until
 from pgkeep.model import Backup
 from pgkeep.ports import Inexact
 
@@ -132,6 +133,21 @@ def test_anybodys_messages_do_no_more_than_make_a_gap(database: Database, prefix
         return
     with pytest.raises(Inexact):
         carried(database, last)
+
+
+NARROW = "CREATE SEQUENCE narrow MAXVALUE 100; SELECT setval('narrow', 100)"
+
+
+@pytest.mark.parametrize(("whole", "value"), [(False, 100), (True, 500)])
+def test_a_stop_before_a_sequence_was_widened(database: Database, *, whole: bool, value: int) -> None:
+    database.run(NARROW)
+    last = begun(database)
+    ((xid,),) = database.ask("INSERT INTO kept VALUES (1, 'x') RETURNING txid_current()")
+    database.run("ALTER SEQUENCE narrow MAXVALUE 1000", "SELECT setval('narrow', 500)")
+    changes, _ = carried(database, last)
+    with new_database(database.server, made=MADE + NARROW) as copy:
+        apply(copy, [changes] if whole else until([changes], time=None, xid=int(str(xid))))
+        assert copy.ask("SELECT last_value FROM narrow") == [(value,)]
 
 
 def test_temporary_tables_do_not_hide_what_nobody_saw(database: Database) -> None:

@@ -1,7 +1,7 @@
 """Steps run by hand, as Airflow would run them: a context, and records that travel through JSON."""
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -20,12 +20,13 @@ from pgkeep.airflow.operators import (
 )
 
 Record = dict[str, Any]
+HOUR = timedelta(hours=1)
 
 
 def context(*, until: datetime | None = None) -> Context:
-    """What a step looks at. `until`: the end of the run's interval; runs by hand have none."""
+    """What a step looks at. `until`: the end of the run's interval; runs by hand may have none."""
     ti = SimpleNamespace(dag_id="pgkeep_shop_full", run_id="manual__1", try_number=2)
-    interval = {"data_interval_end": until} if until else {}
+    interval = {"data_interval_end": until, "logical_date": until - HOUR} if until else {}
     return cast(Context, {"ti": ti, "outlet_events": OutletEventAccessors(), **interval})
 
 

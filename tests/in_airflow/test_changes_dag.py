@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,11 @@ def test_an_hour_that_is_covered_is_green_and_skipped(
     assert kinds(site) == ["gap", "full"]
     assert states(hour(site)) == GREEN
     assert kinds(site) == ["gap", "full", "changes"]
+    now_as_in_the_ui = run(site, "changes", until=datetime.now(UTC))
+    assert now_as_in_the_ui.data_interval_end
+    assert now_as_in_the_ui.logical_date
+    assert now_as_in_the_ui.data_interval_end < now_as_in_the_ui.logical_date
+    assert states(now_as_in_the_ui) == GREEN
 
 
 def test_a_lost_slot_is_a_gap_and_a_full_backup_in_the_same_run(

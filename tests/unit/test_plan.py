@@ -1,5 +1,6 @@
 """Recovery plans: one full backup and what touches it; gaps are never skipped."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -194,6 +195,15 @@ def test_a_full_backup_may_be_recorded_long_after_its_moment() -> None:
     late = journal(("gap", 1), ("changes", 2), ("changes", 3), ("full", 1), ("changes", 4))
     assert numbers(Point(), late) == [4, 2, 3, 5]
     assert not chain.lacks_full(late)
+
+
+def test_a_clock_that_was_ahead_for_a_while_changes_nothing() -> None:
+    ahead = journal(("gap", 1), ("full", 1), ("changes", 9), ("changes", 3))
+    assert numbers(Point(), ahead) == [2, 3, 4]
+    *before, last = journal(("gap", 1), ("full", 1), ("changes", 9)).entries
+    recorded = replace(ahead, entries=(*before, replace(last, recorded=at(2))))
+    assert chain.covering(recorded, at(2)) == recorded.entries[-1]
+    assert chain.covering(recorded, at(3)) is None, "by our own clock that moment has not come"
 
 
 def test_full_backups_alone_are_plans_of_their_own() -> None:

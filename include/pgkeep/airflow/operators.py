@@ -80,7 +80,7 @@ class CollectChangesOperator(BackupStep):
     def execute(self, context: "Context") -> Record:
         with airflow_outcome():
             run = self.site().run(origin=origin(context), patience=self.patience, watch=log_lines(log))
-            stored = run.hourly(until=interval_end(context))
+            stored = run.hourly(until=wanted(context))
             if isinstance(stored, Covered):
                 self._skip(sentences.covered(stored))
             log.info(sentences.stored(stored))
@@ -181,7 +181,7 @@ class RecordOperator(BackupStep):
                 origin=origin(context),
                 patience=self.patience,
                 watch=log_lines(log),
-                until=interval_end(context),
+                until=wanted(context),
             )
             log.info(sentences.recorded(entry))
             return records.encode(entry)
@@ -215,7 +215,10 @@ def origin(context: "Context") -> Origin:
     return Origin(host=socket.gethostname(), by=f"airflow:{ti.dag_id}/{ti.run_id}/{ti.try_number}")
 
 
-def interval_end(context: "Context") -> Instant | None:
-    """The end of the run's data interval; runs by hand have none."""
-    end = context.get("data_interval_end")
-    return instant(end) if end else None
+def wanted(context: "Context") -> Instant | None:
+    """The moment up to which a run has to bring the journal: the end of its data interval; None means now.
+
+    A run by hand in the UI has a logical date, the moment of the click, and the interval that was over by then.
+    """
+    dates = (context.get("data_interval_end"), context.get("logical_date"))
+    return max((instant(date) for date in dates if date), default=None)

@@ -60,6 +60,7 @@ def bring_back(chosen: argparse.Namespace) -> None:
     journal = wiring.journals(found, chosen.name, vault=vault, sealer=sealer).head(accept=chosen.journal).journal
     way = plan(journal, Point(entry=chosen.entry, time=chosen.at, xid=chosen.xid, base=chosen.base))
     if chosen.dry_run:
+        restore.require_exact(way, stale=chosen.stale)
         print("\n".join(sentences.planned(way)))
         return
     restored = restore.restore(way, sealer, vault, target, replace=chosen.replace, stale=chosen.stale, watch=watch())

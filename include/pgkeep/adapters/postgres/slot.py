@@ -203,7 +203,7 @@ def _not_created(result: pq.abc.PGresult, server: Server) -> PgkeepError:
     if state == "55P03":
         return Unavailable(
             f"{server.label} cannot begin to keep changes: a transaction has been writing for more than {PATIENCE}",
-            next_step="end it (pg_stat_activity: backend_xid), or wait for it; then run it again",
+            next_step="end it (pg_stat_activity: backend_xid; pg_prepared_xacts), or wait for it; then run it again",
         )
     if state in (TOO_MANY, NOT_IN_STATE, "42501"):
         return ConfigError(f"{server.label} does not make a replication slot: {said}", next_step=_advice(state, server))

@@ -55,7 +55,7 @@ class LogicalCapture:
                 slots.drop(connection, self._source.server, self._slot)
                 log.error(
                     "%s kept %d bytes of WAL for changes that were not collected, more than slot_limit_gb allows: "
-                    "the slot was dropped. A full backup is made now; until it is recorded, no changes are kept",
+                    "the slot was dropped. No changes are kept until the next collection has made a full backup",
                     self._source.label,
                     state.kept,
                 )

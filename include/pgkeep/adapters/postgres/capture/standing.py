@@ -14,6 +14,14 @@ from .agreement import identities
 from .definitions import definitions, untold
 from .reading import Reading
 
+NEVER_SHOWN = {
+    "large_objects": "large objects were changed, which logical decoding does not show",
+    "ignored": "other tables are ignored now than before",
+    "globals": "roles, their rights or table spaces were changed, which full backups carry",
+    "triggers": "pgkeep's event triggers were altered, or its publication: they may not have shown everything",
+}
+"""Witnesses, and what it means that one has changed."""
+
 
 def position(
     snapshot: PostgresSnapshot,
@@ -68,14 +76,11 @@ def _identities(moment: Moment) -> dict[str, tuple[str, ...]]:
 
 def unexplained(moment: Moment, *, now: Position, then: Position, reading: Reading, event_triggers: bool) -> str | None:
     """What changed without anything in the slot that says how, or None. Raises Unavailable."""
-    if now.large_objects != then.large_objects:
-        return "large objects were changed, which logical decoding does not show"
-    if now.ignored != then.ignored:
-        return "other tables are ignored now than before"
-    if now.globals != then.globals:
-        return "roles, their rights or table spaces were changed, which full backups carry"
-    if now.triggers != then.triggers:
-        return "pgkeep's event triggers were altered, or its publication: they may not have shown everything"
+    if now.large_objects.endswith(witnesses.UNREAD) and not now.large_objects.startswith("0:"):
+        return "there are large objects, and the role may not see whether they were changed (pg_read_all_data may)"
+    for witness, reason in NEVER_SHOWN.items():
+        if getattr(now, witness) != getattr(then, witness):
+            return reason
     if now.schema == then.schema:
         return None
     if not event_triggers:

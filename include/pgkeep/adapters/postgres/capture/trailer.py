@@ -10,7 +10,11 @@ from pgkeep.delta import marker
 from pgkeep.inventory import SequenceState, TableName
 
 # A stop before the window's end may be before the sequence was made. `\g`: psql shows what a SELECT gives, unless told.
-SET = "SELECT pg_catalog.setval(pg_catalog.to_regclass({name}), {value}, {called}) \\g /dev/null\n"
+# Or before its bounds were widened.
+SET = (
+    "SELECT pg_catalog.setval(seqrelid::pg_catalog.regclass, GREATEST(LEAST({value}, seqmax), seqmin), {called}) "
+    "FROM pg_catalog.pg_sequence WHERE seqrelid = pg_catalog.to_regclass({name}) \\g /dev/null\n"
+)
 # Without generated columns, which COPY cannot write. ONLY: what is in its children is theirs.
 COLUMNS = """
     SELECT attname FROM pg_attribute

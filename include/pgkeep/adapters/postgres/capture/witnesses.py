@@ -95,6 +95,8 @@ TABLE = """
     SELECT count(*) || ':' || coalesce(sum(hashtextextended(ctid || '/' || xmin, 0)::numeric), 0) FROM ONLY {table}
 """
 OUR_PUBLICATION = (b" PUBLICATION pgkeep ", b" PUBLICATION pgkeep;")
+UNREAD = "unread"
+"""In place of the pages, where the role may not look into them."""
 LOCK_WAIT = "--lock-wait-timeout=30s"
 RESTRICTED = (b"\\restrict ", b"\\unrestrict ")
 
@@ -111,9 +113,9 @@ def triggers(moment: Moment) -> str:
 
 
 def large_objects(moment: Moment) -> str:
-    """Whether any large object was written; only how many there are where the role may not look into them."""
+    """Whether any large object was written; `0:0 unread` or like it where the role may not look into them."""
     may = _text(moment, "SELECT has_table_privilege('pg_catalog.pg_largeobject', 'SELECT')::text")
-    return _text(moment, LARGE_OBJECTS.format(pages=PAGES if may == "true" else "'unread'"))
+    return _text(moment, LARGE_OBJECTS.format(pages=PAGES if may == "true" else f"'{UNREAD}'"))
 
 
 def table(moment: Moment, table: TableName) -> str:
@@ -134,7 +136,13 @@ def sequences(states: Iterable[SequenceState]) -> Digest:
 
 def schema(moment: Moment, tools: Tools) -> Digest:
     """The definition of everything, by `pg_dump --schema-only` under the moment's snapshot. Raises ToolFailedError."""
-    arguments = ["--schema-only", f"--snapshot={moment.exported}", f"--exclude-schema={OURS}", LOCK_WAIT]
+    arguments = [
+        "--schema-only",
+        f"--snapshot={moment.exported}",
+        "--no-tablespaces",
+        f"--exclude-schema={OURS}",
+        LOCK_WAIT,
+    ]
     lines = _lines(read(_command(moment, tools, "pg_dump", arguments)))
     return _digest(_without_ours(lines))
 
