@@ -235,6 +235,14 @@ def test_a_program_that_fails_after_writing_all_has_failed(script: Script) -> No
         next(chunks)
 
 
+def test_the_row_that_a_program_complains_of_is_not_shown(script: Script) -> None:
+    command = script(
+        "print('ERROR:  no', 'DETAIL:  Key (id)=(1)', 'CONTEXT:  COPY t: 1', sep='\\n', file=sys.stderr); sys.exit(1)"
+    )
+    with pytest.raises(ToolFailedError, match=r": ERROR:  no$"):
+        list(read(command))
+
+
 def test_a_flood_of_complaints_stops_nobody_and_only_the_last_are_kept(script: Script) -> None:
     command = script("[print('line', i, file=sys.stderr) for i in range(50_000)]; sys.exit(1)")
     with pytest.raises(ToolFailedError) as caught:

@@ -2,8 +2,10 @@
 
 import contextlib
 import fcntl
+import itertools
 import logging
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -47,6 +49,10 @@ class Command:
             stderr=subprocess.PIPE,
             bufsize=0,
         )
+
+
+ROWS = re.compile("(?:DETAIL|CONTEXT): ")
+"""Lines in which PostgreSQL shows the row that it complains of: somebody's data."""
 
 
 class ToolFailedError(Exception):
@@ -127,7 +133,7 @@ class _Run:
     def _listen(self) -> None:
         assert self.process.stderr is not None
         with self.process.stderr as stream:
-            for line in _lines(stream):
+            for line in itertools.filterfalse(ROWS.match, _lines(stream)):
                 self._lines.append(self._without_secrets(line)[:LONGEST_LINE])
 
     def _without_secrets(self, line: str) -> str:
