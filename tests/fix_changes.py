@@ -4,9 +4,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from fix_postgres import Database
 from pgkeep.adapters.postgres import running
-from pgkeep.adapters.postgres.changes.emission import SETTINGS
 from pgkeep.adapters.postgres.changes.translation import Message, Transaction, Translation, Verdict
 from pgkeep.adapters.postgres.programs import find_tools
+from pgkeep.adapters.postgres.value_texts import VALUE_TEXTS
 
 NONCE = "0123456789abcdef" * 2
 SLOT = "SELECT pg_create_logical_replication_slot('keep', 'pgoutput')"
@@ -30,7 +30,7 @@ def read_slot(database: Database, *, encoding: str = "UTF8") -> Iterator[bytes]:
     here = major(database)
     options = OPTIONS + (", 'messages', 'true'" if here >= 14 else "")
     query = f"SELECT data FROM pg_logical_slot_peek_binary_changes('keep', NULL, NULL, {options})"
-    pins = {**SETTINGS, "search_path": "pg_catalog", "client_encoding": encoding}
+    pins = {**VALUE_TEXTS, "search_path": "pg_catalog", "client_encoding": encoding}
     server = database.server.with_settings(" ".join(f"-c {name}={value}" for name, value in pins.items()))
     arguments = ["-XAtq", "-c", f"COPY ({query}) TO STDOUT (FORMAT binary)"]
     return running.read(

@@ -3,15 +3,11 @@
 from collections.abc import Mapping
 
 from .gate import Session
+from .value_texts import VALUE_TEXTS
 
 PINNED: Mapping[str, str] = {
-    "DateStyle": "ISO",
-    "IntervalStyle": "postgres",
-    "TimeZone": "UTC",
-    "extra_float_digits": "3",
-    "bytea_output": "hex",
+    **VALUE_TEXTS,
     "xmloption": "content",
-    "lc_monetary": "C",
     "lc_numeric": "C",
     "search_path": "pg_catalog",  # also what the texts of regclass and its like are qualified by
     "row_security": "off",  # rows that a policy hides are an error, never silently missing

@@ -18,6 +18,7 @@ from .programs import Tools
 from .running import Command, read
 from .server import Server
 from .session import SINCE_17
+from .value_texts import VALUE_TEXTS
 
 log = logging.getLogger(__name__)
 
@@ -29,15 +30,9 @@ BUSY, NOT_IN_STATE, TOO_MANY = "55006", "55000", "53400"
 PATIENCE = "30s"
 """For every transaction that writes at the moment: the slot can only begin when they have ended."""
 
-# The texts of values depend on these; roles and databases may have set others.
 PINNED: Mapping[str, str] = {
-    "DateStyle": "ISO",
-    "IntervalStyle": "postgres",
-    "TimeZone": "UTC",
-    "extra_float_digits": "3",
-    "bytea_output": "hex",
+    **VALUE_TEXTS,
     "search_path": "pg_catalog",
-    "lc_monetary": "C",
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",

@@ -2,8 +2,8 @@
 
 A definition is a short digest, by a key: the catalog's oid, the object's, and perhaps a part, as in `1259/16385/acl`.
 `acl` are rights: GRANT does not say on what it gave them. `with` are a table's indexes and extended statistics: who
-drops one is not told whose it was. `partition` is a table as long as it is one: DETACH names only
-the other. A digest says nothing but whether anything changed.
+drops one is not told whose it was. `partition` is a table as long as it is one: DETACH names only the other. A digest
+(32 bits: journals carry them) says nothing but whether anything changed.
 """
 
 from collections.abc import Mapping

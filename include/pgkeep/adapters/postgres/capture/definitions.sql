@@ -115,7 +115,7 @@ WITH left_out (space) AS (
     WHERE acl IS NOT NULL
 )
 SELECT concat_ws('/', class::oid, id, coalesce(nullif(part, ''), r.partition)),
-       to_hex(hashtextextended(string_agg(content::text, ' ' ORDER BY content::text COLLATE "C"), 0))
+       right(to_hex(hashtextextended(string_agg(content::text, ' ' ORDER BY content::text COLLATE "C"), 0)), 8)
 FROM said LEFT JOIN (SELECT 'pg_class'::regclass, oid, 'partition' FROM relation WHERE relispartition)
     AS r (class, id, partition) USING (class, id)
 WHERE (id >= 16384 OR id = 0 OR class = 'pg_namespace'::regclass AND id IN (SELECT oid FROM pg_namespace WHERE nspname = 'public'))

@@ -4,20 +4,11 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 
+from pgkeep.adapters.postgres.value_texts import VALUE_TEXTS
+from pgkeep.delta import header, marker
+
 from .messages import NULL, Row, Transaction
 from .statements import PIECE, Table, escaped
-
-FORMAT = 1
-
-SETTINGS: Mapping[str, str] = {
-    "DateStyle": "ISO",
-    "IntervalStyle": "postgres",
-    "extra_float_digits": "3",
-    "bytea_output": "hex",
-    "TimeZone": "UTC",
-    "lc_monetary": "C",
-}
-"""How values are written; a session that reads a slot for us needs them, too (and search_path = pg_catalog)."""
 
 APPLYING: Mapping[str, str] = {
     "session_replication_role": "replica",
@@ -207,15 +198,10 @@ class Emission:
 
 
 def head(nonce: str, *, encoding: str, server_version: int) -> bytes:
-    settings = {"client_encoding": encoding, **SETTINGS, **APPLYING}
+    settings = {"client_encoding": encoding, **VALUE_TEXTS, **APPLYING}
     source = f"-- from PostgreSQL {server_version // 10_000}.{server_version % 10_000}\n"
     lines = [f"SET {name} = '{value}';\n" for name, value in settings.items()]
-    return "".join([f"-- pgkeep changes {FORMAT} {nonce}\n", source, *lines, FIND_OPERATORS]).encode()
-
-
-def marker(nonce: str, text: str) -> bytes:
-    """A line that nothing else in the file can be. Before it, the file may be cut off and ended by ";\\nCOMMIT;\\n"."""
-    return f"-- pgkeep {nonce} {text}\n".encode()
+    return header(nonce) + "".join([source, *lines, FIND_OPERATORS]).encode()
 
 
 def describe(transaction: Transaction) -> str:

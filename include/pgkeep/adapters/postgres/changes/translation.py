@@ -104,7 +104,7 @@ class Translation:
         return frozenset(self._tables.names)
 
     def sql(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """The file but for what the caller adds at its end (`emission.marker`), in pieces of about `PIECE` bytes.
+        """The file but for what the caller adds at its end (`delta.marker`), in pieces of about `PIECE` bytes.
 
         What `judge` and `listen` raise comes out unchanged. Raises Inexact: something cannot be written exactly;
         Corrupted: `chunks` are not the whole of such a stream.

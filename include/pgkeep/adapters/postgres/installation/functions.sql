@@ -26,8 +26,7 @@ BEGIN
     IF tg_event OPERATOR(pg_catalog.=) 'ddl_command_end' THEN
         SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
                    'class', d.classid::pg_catalog.int8, 'id', d.objid::pg_catalog.int8,
-                   'command_tag', d.command_tag, 'object_type', d.object_type,
-                   'object_identity', d.object_identity, 'in_extension', d.in_extension))
+                   'object_type', d.object_type, 'object_identity', d.object_identity))
             INTO objects FROM pg_catalog.pg_event_trigger_ddl_commands() AS d;
     ELSIF tg_event OPERATOR(pg_catalog.=) 'sql_drop' THEN
         SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
@@ -52,7 +51,7 @@ BEGIN
     SELECT r.rolsuper INTO super FROM pg_catalog.pg_roles AS r WHERE r.rolname OPERATOR(pg_catalog.=) current_user;
     PERFORM pg_catalog.set_config('pgkeep.event', pg_catalog.json_build_object(
         'ev', tg_event, 'tag', tg_tag, 'q', said, 'sp', pg_catalog.current_setting('search_path'),
-        'su', session_user, 'cu', current_user, 'tz', pg_catalog.current_setting('TimeZone'),
+        'cu', current_user, 'tz', pg_catalog.current_setting('TimeZone'),
         'tx', pg_catalog.txid_current(), 'o', objects,
         -- Whether the command ran inside a function: then `q` is not its own text.
         'nested', pg_catalog.strpos(stack, E'\n') OPERATOR(pg_catalog.>) 0,
