@@ -85,8 +85,8 @@ def unexplained(moment: Moment, *, now: Position, then: Position, reading: Readi
         return None
     if not event_triggers:
         return "the schema was changed, and without event triggers pgkeep does not see how"
-    if not reading.ddl:
-        return "the schema was changed in a session without event triggers"
     with translated(moment.server):
         changed = untold(moment.connection, now=now.definitions, then=then.definitions, told=reading.told)
+    if changed is None and not reading.ddl:
+        changed = "the schema"
     return f"{changed} was changed where event triggers do not see it" if changed else None
