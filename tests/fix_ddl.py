@@ -137,7 +137,6 @@ FUNCTIONS = (
 TYPES = (
     "CREATE TYPE mood AS ENUM ('sad', 'now')",
     "ALTER TYPE mood ADD VALUE IF NOT EXISTS 'ok' BEFORE 'now'",
-    "ALTER TYPE mood RENAME VALUE 'sad' TO 'so sad'",
     "CREATE TYPE pair AS (x int, y mood)",
     "ALTER TYPE pair ADD ATTRIBUTE z text, ALTER ATTRIBUTE x TYPE bigint",
     "ALTER TYPE pair RENAME ATTRIBUTE y TO w",
@@ -146,7 +145,7 @@ TYPES = (
     "CREATE DOMAIN email AS text CHECK (VALUE ~ '@') DEFAULT 'a@b'",
     "ALTER DOMAIN email ADD CONSTRAINT short CHECK (length(VALUE) < 99)",
     "ALTER DOMAIN email RENAME CONSTRAINT short TO tiny",
-    "ALTER TABLE base ADD COLUMN mood2 mood DEFAULT 'so sad'",
+    "ALTER TABLE base ADD COLUMN mood2 mood DEFAULT 'sad'",
     "ALTER TABLE base ALTER mood2 DROP DEFAULT, ALTER mood2 TYPE text",
     "CREATE SEQUENCE s1 START 5 OWNED BY base.a",
     "ALTER SEQUENCE s1 INCREMENT 3 RESTART 50",
@@ -323,6 +322,7 @@ NOT_ITS_OWN_TEXT = (
     ("CREATE TABLE z18 (a int); SET pgkeep.off = 'on'; CREATE TABLE z19 (a int)", "of 2 DDL statements"),
 )
 OF_THE_SESSION = (
+    ("CREATE TYPE z39 AS ENUM ('old'); ALTER TYPE z39 RENAME VALUE 'old' TO 'new'", "may have written 'old'"),
     ("CREATE TEMP TABLE tm (a int); CREATE TABLE z12 (LIKE tm)", "the session's temporary tm"),
     ("CREATE TEMP TABLE tm2 (a int); CREATE TABLE z13 (a int); DROP TABLE tm2, z13", "temporary objects"),
     ("CREATE FUNCTION z14() RETURNS int LANGUAGE sql SET search_path FROM CURRENT AS 'SELECT 1'", "FROM CURRENT"),

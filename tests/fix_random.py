@@ -345,7 +345,6 @@ class Dice:
             f"GRANT SELECT, UPDATE ({column}) ON {name} TO PUBLIC",
             f"REVOKE ALL ON {name} FROM PUBLIC",
             f"ALTER TYPE mood ADD VALUE IF NOT EXISTS 'm{number}'",
-            f"ALTER TYPE mood RENAME VALUE 'm{number}' TO 'm{number + 20}'",
             f"CREATE SEQUENCE s{number}",
             f"ALTER SEQUENCE s1 RESTART {number}",
             f"DROP SEQUENCE s{number} CASCADE",

@@ -42,7 +42,8 @@ class Position:
     """Where a source stands at a cut, so that the next window is known to begin exactly there.
 
     `slot` has kept the WAL from `retained` (an LSN) on; `token` was written into it right after the cut. `system`,
-    `timeline`, `database` and `publication` (their oids) say which history that is. The rest are witnesses of what a
+    `timeline`, `database` and `publication` (their oids) say which history that is. `altered`: when the newest
+    transaction ended whose DDL is in what is kept. The rest are witnesses of what a
     slot does not show: another value means that something has changed. `triggers`: of our own event triggers;
     `definitions`: of each object, by the oids of its catalog and its own; `tables`: of those that the slot does not
     show at all, by name; `identities`: by table (its oid), the columns that are GENERATED ALWAYS AS IDENTITY.
@@ -56,6 +57,7 @@ class Position:
     publication: int
     retained: str
     token: str
+    altered: Instant
     catalogs: str
     triggers: str
     properties: Digest

@@ -48,6 +48,7 @@ class Application:
         self.begin = ("BEGIN", "BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ", f"BEGIN; SET LOCAL ROLE {role}")
         self.said = list[str]()
         self.marked = set[Session]()
+        self.altering: Session | None = None
         self.moments = list[tuple[int, Content | None]]()
         self.sessions = [stack.enter_context(database.session()) for _ in range(SESSIONS)]
         self.observer = stack.enter_context(database.session())
@@ -73,7 +74,12 @@ class Application:
         elif what < 0.42 and session in self.marked:
             self.send(session, "ROLLBACK TO a")
         else:
-            self._try(session, self.dice.statement(session, ddl=ddl))
+            self._try(session, self.dice.statement(session, ddl=self._allowed(session, ddl)))
+
+    def _allowed(self, session: Session, ddl: float) -> float:
+        """Two at once that alter the schema would be a gap."""
+        self.altering = self.altering if self.altering and in_transaction(self.altering) else session
+        return ddl if self.altering is session else 0.0
 
     def _try(self, session: Session, statement: str) -> None:
         """An error undoes the statement more often than the transaction."""

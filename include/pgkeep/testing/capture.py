@@ -10,7 +10,7 @@ from pgkeep import chain
 from pgkeep.delta import header, marker
 from pgkeep.errors import ConfigError
 from pgkeep.inventory import Update
-from pgkeep.model import Backup, Cut, Digest, Link, Position
+from pgkeep.model import Backup, Cut, Digest, Instant, Link, Position
 from pgkeep.ports import Inexact, Window
 from pgkeep.visibility import visible
 
@@ -29,6 +29,7 @@ def sample_position(slot: str = "", *, lsn: str = "0/0") -> Position:
         publication=1,
         retained=lsn,
         token=lsn,
+        altered=Instant("2000-01-01T00:00:00.000000Z"),
         catalogs="",
         triggers="",
         properties=NOTHING,

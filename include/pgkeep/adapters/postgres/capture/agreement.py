@@ -1,6 +1,6 @@
 """Whether the tables that a slot showed are the tables that the catalog has."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pgkeep.adapters.postgres.changes.translation import Relation
 from pgkeep.adapters.postgres.gate import Session, translated
@@ -23,6 +23,19 @@ IDENTITIES = """
         SELECT FROM pg_index WHERE indrelid = attrelid AND indisprimary AND attnum = ANY (indkey)) GROUP BY 1
 """
 TABLES = f"SELECT c.oid::int8, n.nspname, c.relname FROM {RELATIONS} WHERE c.relkind = 'r'"  # noqa: S608
+
+
+# regproc, regprocedure, regoper, regoperator, regclass, regcollation, regtype, regrole, regnamespace, regconfig,
+# regdictionary; then arrays of them.
+REG_TYPES = frozenset((24, 2202, 2203, 2204, 2205, 4191, 2206, 4096, 4089, 3734, 3769)) | frozenset(
+    (1008, 2207, 2208, 2209, 2210, 4192, 2211, 4097, 4090, 3735, 3770)
+)
+
+
+def naming(relations: Iterable[Relation]) -> str | None:
+    """The first of these relations with a column whose values are names of objects, which DDL may change."""
+    found = (r for r in relations if any(column.type_oid in REG_TYPES for column in r.columns))
+    return next((f"{relation.schema}.{relation.name}" for relation in found), None)
 
 
 def identities(connection: Session) -> dict[int, tuple[str, ...]]:

@@ -6,12 +6,16 @@ drops one is not told whose it was. `partition` is a table as long as it is one:
 (32 bits: journals carry them) says nothing but whether anything changed.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 
+from postgast import pg_query_pb2 as pg
+
 from pgkeep.adapters.postgres.changes.ddl import DdlEvent
 from pgkeep.adapters.postgres.changes.ddl_event import DROP
+from pgkeep.adapters.postgres.changes.ddl_text import messages, split
 from pgkeep.adapters.postgres.gate import Session
 
 Key = tuple[int, int]
@@ -91,10 +95,18 @@ class Told:
         """Takes down the objects of one event."""
         self.rights = self.rights or event.tag in RIGHTS
         self.parts = self.parts or event.tag in DROPS_OF_PARTS
-        self.detached = self.detached or (event.tag == "ALTER TABLE" and "DETACH" in event.query.upper())
+        self.detached = self.detached or _detaches(event)
         for each in event.objects:
             self.objects |= {address for address in (each.address, each.table) if address}
             self.parts = self.parts or (event.event == DROP and each.original and each.kind in PARTS)
+
+
+def _detaches(event: DdlEvent) -> bool:
+    """Whether it may detach a partition."""
+    if event.tag != "ALTER TABLE" or event.nested:
+        return False
+    parts = itertools.chain.from_iterable(messages(statement.node) for statement in split(event.query))
+    return any(isinstance(part, pg.AlterTableCmd) and part.subtype == pg.AT_DetachPartition for part in parts)
 
 
 def definitions(connection: Session) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pgkeep.ports import Inexact
 from pgkeep.visibility import Visible
 
 from .definitions import Told
+from .order import Order
 
 
 @dataclass(kw_only=True)
@@ -29,6 +30,7 @@ class Reading:
     mark: str | None = field(repr=False)
     encoding: str
     replay: DdlReplay
+    order: Order
     token_seen: bool = field(default=False, init=False)
     ddl: int = field(default=0, init=False)
     relisted: set[int] = field(default_factory=set, init=False)
@@ -53,7 +55,9 @@ class Reading:
                 event = DdlEvent.parse(message.content, encoding=self.encoding)
                 self.told.note(event)
                 repeated = self.replay.statement(event)
-                self.ddl += bool(repeated)
+                if repeated:
+                    self.ddl += 1
+                    self.order.require(event, message.transaction)
                 return repeated
             case "pgkeep:listed":
                 self.relisted.add(_oid(message.content))

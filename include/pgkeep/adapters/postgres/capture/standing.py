@@ -50,6 +50,7 @@ def position(
         publication=history.publication,
         retained=kept_from,
         token=token,
+        altered=snapshot.cut.time,
         catalogs=catalogs,
         triggers=witnesses.triggers(moment),
         properties=witnesses.properties(moment),

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from pgkeep.adapters.postgres.changes.ddl import DdlReplay
 from pgkeep.adapters.postgres.changes.encoding import codec_of
-from pgkeep.adapters.postgres.changes.translation import Translation
+from pgkeep.adapters.postgres.changes.translation import Relation, Translation
 from pgkeep.adapters.postgres.gate import translated
 from pgkeep.adapters.postgres.guard import hold
 from pgkeep.adapters.postgres.installation import Installed, look
@@ -24,7 +24,8 @@ from pgkeep.ports import Inexact
 from pgkeep.visibility import visible
 
 from . import witnesses
-from .agreement import differing, identities, tables
+from .agreement import differing, identities, naming, tables
+from .order import Order
 from .peeking import peeked, readable
 from .reading import Reading
 from .remeasure import remeasure
@@ -111,7 +112,7 @@ class LogicalWindow:
                     yield from head
                     head.clear()
         reading.finish()
-        self._require_known(reading)
+        self._require_known(reading, translation.relations, translation.reshaped)
         assert self.then
         if translation.transactions or self._resynced or self._moved:
             yield from head
@@ -150,11 +151,9 @@ class LogicalWindow:
     def link(self, *, gap: str | None) -> Link:
         """See the port. Raises Inexact, Unavailable, ConfigError."""
         done = self._translation if gap is None else None
-        if done:
-            self._require_explained()
         return Link(
             since=self.since,
-            position=replace(self._position, retained=self._retained(done)),
+            position=self._explained(done) if done else replace(self._position, retained=self.kept_from),
             gap=gap,
             transactions=done.transactions if done else 0,
             changes=done.changes if done else 0,
@@ -242,24 +241,27 @@ class LogicalWindow:
     def _begin_reading(self, codec: str) -> Reading:
         assert self.since
         assert self.then
+        now = visible(self.cut.snapshot)
         return Reading(
             before=visible(self.since.snapshot),
-            now=visible(self.cut.snapshot),
+            now=now,
             end=lsn(self.cut.lsn),
             token=self.then.token,
             mark=self._installed.token,
             encoding=codec,
             replay=DdlReplay(encoding=codec),
+            order=Order(altered=self.then.altered, now=now),
         )
 
-    def _require_known(self, reading: Reading) -> None:
+    def _require_known(self, reading: Reading, relations: Mapping[int, Relation], reshaped: str | None) -> None:
         """Raises Inexact if the slot showed a table otherwise than the catalog has it, and no DDL says why."""
-        if not reading.ddl and self._translation:
-            different = self._translation.reshaped or differing(self.snapshot.moment, self._translation.relations)
-            if different:
-                raise Inexact(f"{different} is another table than the one that was changed")
+        if reading.ddl and (table := naming(relations.values())):
+            raise Inexact(f"{table} has values that name objects (regclass or like it), and there was DDL")
+        if not reading.ddl and (table := reshaped or differing(self.snapshot.moment, relations)):
+            raise Inexact(f"{table} is another table than the one that was changed")
 
-    def _require_explained(self) -> None:
+    def _explained(self, done: Translation) -> Position:
+        """Where the source stands, if what was read explains it. Raises Inexact."""
         assert self._reading
         assert self.then
         why = unexplained(
@@ -272,6 +274,7 @@ class LogicalWindow:
         why = why or validated([*self._unlisted, *self._resynced], then=self.then, replay=self._reading.replay)
         if why:
             raise Inexact(why)
+        return replace(self._position, retained=self._retained(done), altered=self._reading.order.altered)
 
     def _stale(self, done: Translation) -> tuple[str, ...]:
         assert self._reading
@@ -284,10 +287,8 @@ class LogicalWindow:
             replay=self._reading.replay,
         )
 
-    def _retained(self, done: Translation | None) -> str:
-        """The first byte of WAL that is still needed: of what is held back, else of the cut; all, if in doubt."""
-        if done is None:
-            return self.kept_from
+    def _retained(self, done: Translation) -> str:
+        """The first byte of WAL that is still needed: of what is held back, else of the cut."""
         held = done.held
         return self.cut.lsn if held is None else lsn_text(min(lsn(self.cut.lsn), held))
 

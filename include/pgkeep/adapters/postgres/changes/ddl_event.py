@@ -4,7 +4,9 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
+from pgkeep.model import Instant, instant
 from pgkeep.ports import Inexact
 
 PG_CLASS = 1259
@@ -85,6 +87,8 @@ class DdlEvent:
     may_create      whether it has CREATE on the database
     temporary       names of the session's temporary relations
     domain_defaults whether any domain of the database has a default
+    began           when the client sent it
+    snapshot        which transactions it saw in the end
     volatile        whether any cast or operator of the users' own calls a volatile function
     """
 
@@ -103,6 +107,8 @@ class DdlEvent:
     temporary: frozenset[str]
     domain_defaults: bool
     volatile: bool
+    began: Instant
+    snapshot: str
     settings: Mapping[str, str]
 
     @classmethod
@@ -140,6 +146,8 @@ class DdlEvent:
             temporary=frozenset(map(str, temporary)),
             domain_defaults=bool(found.get("dd", True)),
             volatile=bool(found.get("vo", True)),
+            began=instant(datetime.fromisoformat(str(found["began"]))),
+            snapshot=str(found["seen"]),
             settings={**SETTINGS, **{str(name): str(value) for name, value in settings.items() if name in SETTINGS}},
         )
 

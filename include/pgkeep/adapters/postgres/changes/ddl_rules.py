@@ -159,6 +159,8 @@ def _objection(message: Message) -> str | None:
             return f"it names the database {name}, which may come back under another name. Instead: schema.name"
         case pg.RenameStmt(rename_type=pg.OBJECT_SCHEMA):
             return "what is written to its tables afterwards is shown under the schema's old name. Instead: SET SCHEMA"
+        case pg.AlterEnumStmt(old_val=name) if name:
+            return f"a transaction that ended later may have written {name!r}. Instead: a new value"
         case pg.VariableSetStmt(kind=pg.VAR_SET_CURRENT):
             return "FROM CURRENT depends on the session. Instead: the value"
     return None

@@ -53,6 +53,8 @@ BEGIN
         'ev', tg_event, 'tag', tg_tag, 'q', said, 'sp', pg_catalog.current_setting('search_path'),
         'cu', current_user, 'tz', pg_catalog.current_setting('TimeZone'),
         'tx', pg_catalog.txid_current(), 'o', objects,
+        -- Which changes of others it knows: those that had ended when it began, and that it sees.
+        'began', pg_catalog.statement_timestamp(), 'seen', pg_catalog.txid_current_snapshot()::pg_catalog.text,
         -- Whether the command ran inside a function: then `q` is not its own text.
         'nested', pg_catalog.strpos(stack, E'\n') OPERATOR(pg_catalog.>) 0,
         -- What the role may do here: the replay lends it just that.
