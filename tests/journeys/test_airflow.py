@@ -164,8 +164,11 @@ def test_a_bad_night(operator: Node) -> None:
     assert airflow.tasks(run)["collect_changes"]["try_number"] == 2
     wait_for(lambda: len(ended(airflow, dag, since=begin, until=begin + 2 * MINUTE)) == 2, patience=PATIENCE)
     rest(airflow, dag)
-    assert unbroken(operator, name)[:2] == ["gap", "full"]
-    assert unbroken(operator, name).count("gap") == 1
+    # A window that is collected while the full backup is on its way is recorded before it.
+    kinds = unbroken(operator, name)
+    assert kinds[0] == "gap"
+    assert kinds.count("gap") == 1
+    assert "full" in kinds
     same(operator, name)
 
 
