@@ -19,8 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from fix_changes import SLOT, apply, read_slot, translation
 from fix_majors import Machine, machine
+from fix_pgoutput_sql import SLOT, apply, read_slot, translation
 from fix_postgres import Database, new_database
 from pgkeep.adapters.postgres import LogicalCapture
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from contracts.test_capture import backup_of
-from fix_changes import apply
+from fix_pgoutput_sql import apply
 from fix_postgres import Database, new_database, server
 from pgkeep.adapters.postgres import LogicalCapture
 from pgkeep.delta import until

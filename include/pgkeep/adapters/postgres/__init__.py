@@ -1,6 +1,6 @@
 """PostgreSQL: the ports Source and Target over real servers (13 to 18) and their own programs."""
 
-from .capture import CaptureReport, LogicalCapture
+from .logical import CaptureReport, LogicalCapture
 from .probe import SourceReport, probe_source
 from .server import Server, server_from_parameters, server_from_url
 from .source import PostgresSource

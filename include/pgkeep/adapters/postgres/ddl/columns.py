@@ -9,8 +9,8 @@ from postgast import unwrap_node
 
 from pgkeep.ports import Inexact
 
-from .ddl_event import DdlEvent
-from .ddl_text import messages, words
+from .event import DdlEvent
+from .text import messages, words
 
 SERIAL = frozenset({"serial", "serial2", "serial4", "serial8", "smallserial", "bigserial"})
 TEXTS = frozenset({"text", "varchar", "bpchar", "name"})

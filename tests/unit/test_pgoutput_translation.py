@@ -5,7 +5,7 @@ from struct import pack
 
 import pytest
 
-from fix_pgoutput import (
+from fix_pgoutput_messages import (
     COMMIT,
     LOG,
     NONCE,
@@ -22,7 +22,7 @@ from fix_pgoutput import (
     truncate,
     update,
 )
-from pgkeep.adapters.postgres.changes.translation import Column, Message, Relation, Transaction, Verdict
+from pgkeep.adapters.postgres.pgoutput.translation import Column, Message, Relation, Transaction, Verdict
 from pgkeep.errors import Corrupted
 from pgkeep.ports import Inexact
 

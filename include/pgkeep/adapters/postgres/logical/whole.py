@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from pgkeep.adapters.postgres.changes.ddl import DdlReplay
+from pgkeep.adapters.postgres.ddl import DdlReplay
 from pgkeep.inventory import TableName
 from pgkeep.model import Position
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from struct import pack
 
-from pgkeep.adapters.postgres.changes.frames import SIGNATURE, TRAILER
-from pgkeep.adapters.postgres.changes.translation import Message, Transaction, Translation, Verdict
+from pgkeep.adapters.postgres.pgoutput.frames import SIGNATURE, TRAILER
+from pgkeep.adapters.postgres.pgoutput.translation import Message, Transaction, Translation, Verdict
 
 NONCE = "ab" * 16
 

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from fix_changes import NONCE, PUBLISHED, SLOT, apply, content, major, read_slot, translate, translation
-from fix_changes_features import ALTERED, FEATURES, WORK, ddl, literal
-from fix_changes_types import KEYS, OTHERS, SCHEMA
 from fix_majors import running
+from fix_pgoutput_features import ALTERED, FEATURES, WORK, ddl, literal
+from fix_pgoutput_sql import NONCE, PUBLISHED, SLOT, apply, content, major, read_slot, translate, translation
+from fix_pgoutput_types import KEYS, OTHERS, SCHEMA
 from fix_postgres import Database, new_database
 from pgkeep.adapters.postgres import Server
-from pgkeep.adapters.postgres.changes.translation import Message, Transaction, Verdict
+from pgkeep.adapters.postgres.pgoutput.translation import Message, Transaction, Verdict
 from pgkeep.ports import Inexact
 
 SEED = 4

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
-from pgkeep.adapters.postgres.changes.translation import Relation
 from pgkeep.adapters.postgres.gate import Session, translated
 from pgkeep.adapters.postgres.moment import Moment
+from pgkeep.adapters.postgres.pgoutput.translation import Relation
 from pgkeep.adapters.postgres.relations import RELATIONS
 from pgkeep.inventory import TableName
 

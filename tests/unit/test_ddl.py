@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgkeep.adapters.postgres.changes import ddl_rules
-from pgkeep.adapters.postgres.changes.ddl import DdlEvent, DdlReplay
-from pgkeep.adapters.postgres.changes.ddl_text import MODIFIERS, Statement, split
+from pgkeep.adapters.postgres.ddl import DdlEvent, DdlReplay
+from pgkeep.adapters.postgres.ddl import rules as ddl_rules
+from pgkeep.adapters.postgres.ddl.text import MODIFIERS, Statement, split
 from pgkeep.ports import Inexact
 
 PAGE = Path(__file__).parents[2] / "docs" / "ddl.md"

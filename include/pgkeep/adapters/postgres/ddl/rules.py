@@ -14,9 +14,9 @@ from postgast import unwrap_node
 
 from pgkeep.ports import Inexact
 
-from .ddl_columns import check_column, check_conversion, check_using, computed, moment, type_of
-from .ddl_event import DdlEvent
-from .ddl_text import Statement, if_there, messages, without_place_and_haste, words
+from .columns import check_column, check_conversion, check_using, computed, moment, type_of
+from .event import DdlEvent
+from .text import Statement, if_there, messages, without_place_and_haste, words
 
 CARRIED = words("""
     CreateSchemaStmt IndexStmt ViewStmt CreateSeqStmt AlterSeqStmt CreateTrigStmt RuleStmt

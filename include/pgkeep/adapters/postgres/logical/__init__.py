@@ -1,6 +1,6 @@
 """The port Capture by logical decoding: a replication slot keeps the WAL, our journal knows how far it was read."""
 
-from .logical import LogicalCapture
+from .capture import LogicalCapture
 from .report import CaptureReport
 
 __all__ = ["CaptureReport", "LogicalCapture"]

@@ -8,8 +8,8 @@ something else there.
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from pgkeep.adapters.postgres.changes.ddl import DdlEvent
-from pgkeep.adapters.postgres.changes.translation import Transaction
+from pgkeep.adapters.postgres.ddl import DdlEvent
+from pgkeep.adapters.postgres.pgoutput.translation import Transaction
 from pgkeep.model import Instant, instant
 from pgkeep.ports import Inexact
 from pgkeep.visibility import Visible, visible

@@ -5,14 +5,14 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from pgkeep.adapters.postgres.changes.ddl import DdlReplay
-from pgkeep.adapters.postgres.changes.encoding import codec_of
-from pgkeep.adapters.postgres.changes.translation import Relation, Translation
+from pgkeep.adapters.postgres.ddl import DdlReplay
 from pgkeep.adapters.postgres.gate import translated
 from pgkeep.adapters.postgres.guard import hold
 from pgkeep.adapters.postgres.installation import Installed, look
 from pgkeep.adapters.postgres.measure import measure_sequences
 from pgkeep.adapters.postgres.moment import let_go
+from pgkeep.adapters.postgres.pgoutput.encoding import codec_of
+from pgkeep.adapters.postgres.pgoutput.translation import Relation, Translation
 from pgkeep.adapters.postgres.properties import read_properties, read_roles
 from pgkeep.adapters.postgres.running import ToolFailedError
 from pgkeep.adapters.postgres.slot import History, lsn, lsn_text

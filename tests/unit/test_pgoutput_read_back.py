@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fix_pgoutput import COMMIT, Run, Value, begin, delete, insert, relation, update
-from pgkeep.adapters.postgres.changes import frames, statements
+from fix_pgoutput_messages import COMMIT, Run, Value, begin, delete, insert, relation, update
+from pgkeep.adapters.postgres.pgoutput import frames, statements
 from pgkeep.ports import Inexact
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12).map(str.encode)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from postgast import pg_query_pb2 as pg
 
-from .ddl_text import Statement, messages
+from .text import Statement, messages
 
 VALIDATING = frozenset(
     {

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pgkeep.adapters.postgres.changes.ddl import DdlEvent, DdlReplay
-from pgkeep.adapters.postgres.changes.translation import Message, Transaction, Verdict
+from pgkeep.adapters.postgres.ddl import DdlEvent, DdlReplay
+from pgkeep.adapters.postgres.pgoutput.translation import Message, Transaction, Verdict
 from pgkeep.ports import Inexact
 from pgkeep.visibility import Visible
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
-from pgkeep.adapters.postgres.changes.encoding import codec_of
-from pgkeep.adapters.postgres.changes.statements import truncation
 from pgkeep.adapters.postgres.gate import quoted, translated
 from pgkeep.adapters.postgres.moment import Moment
+from pgkeep.adapters.postgres.pgoutput.encoding import codec_of
+from pgkeep.adapters.postgres.pgoutput.statements import truncation
 from pgkeep.delta import marker
 from pgkeep.inventory import SequenceState, TableName
 

@@ -15,9 +15,9 @@ from psycopg import conninfo
 
 from fix_ddl import AFRESH, CARRIED, Afresh, Step
 from fix_postgres import eventually, quoted
-from pgkeep.adapters.postgres.capture.definitions import Told, definitions, untold
-from pgkeep.adapters.postgres.changes.ddl import DdlEvent, DdlReplay
+from pgkeep.adapters.postgres.ddl import DdlEvent, DdlReplay
 from pgkeep.adapters.postgres.installation.statements import FIRST_WITH_MESSAGES, event_trigger_statements, structure
+from pgkeep.adapters.postgres.logical.definitions import Told, definitions, untold
 from pgkeep.adapters.postgres.programs import Tools, examine, in_the_wheel, on_the_machine
 from pgkeep.ports import Inexact
 from pgkeep.sandbox.postgres_servers import ROLE, Owner, choose_data, find_owner, initialise, reachable_programs

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from fix_postgres import Database
 from pgkeep.adapters.postgres import running
-from pgkeep.adapters.postgres.changes.translation import Message, Transaction, Translation, Verdict
+from pgkeep.adapters.postgres.pgoutput.translation import Message, Transaction, Translation, Verdict
 from pgkeep.adapters.postgres.programs import find_tools
 from pgkeep.adapters.postgres.value_texts import VALUE_TEXTS
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fix_pgoutput import in_chunks, stream
-from pgkeep.adapters.postgres.changes.frames import LARGE, SIGNATURE, TRAILER, frames
+from fix_pgoutput_messages import in_chunks, stream
+from pgkeep.adapters.postgres.pgoutput.frames import LARGE, SIGNATURE, TRAILER, frames
 from pgkeep.errors import Corrupted
 
 SIZES = st.lists(st.integers(0, 40), min_size=1, max_size=5).filter(any)

@@ -20,12 +20,10 @@ from postgast import pg_query_pb2 as pg
 
 from pgkeep.ports import Inexact
 
-from .ddl_event import END, REWRITE, DdlEvent, DdlObject
-from .ddl_rules import Replay, fires, refused, replayed
-from .ddl_text import Statement, messages, split
-from .ddl_validation import validated
-
-__all__ = ["DdlEvent", "DdlObject", "DdlReplay"]
+from .event import END, REWRITE, DdlEvent, DdlObject
+from .rules import Replay, fires, refused, replayed
+from .text import Statement, messages, split
+from .validation import validated
 
 LIST_ITEM = re.compile(r'"((?:[^"]|"")*)"|([^\s,"]+)')
 BORDERS = frozenset({pg.TRANS_STMT_BEGIN, pg.TRANS_STMT_START, pg.TRANS_STMT_COMMIT, pg.TRANS_STMT_PREPARE})

@@ -13,9 +13,9 @@ from importlib.resources import files
 
 from postgast import pg_query_pb2 as pg
 
-from pgkeep.adapters.postgres.changes.ddl import DdlEvent
-from pgkeep.adapters.postgres.changes.ddl_event import DROP
-from pgkeep.adapters.postgres.changes.ddl_text import messages, split
+from pgkeep.adapters.postgres.ddl import DdlEvent
+from pgkeep.adapters.postgres.ddl.event import DROP
+from pgkeep.adapters.postgres.ddl.text import messages, split
 from pgkeep.adapters.postgres.gate import Session
 
 Key = tuple[int, int]
