@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from fix_installation import UNSEEN
+
 BOSS, ALICE, BOB, MEMBER, ODD = "boss", "alice", "bob", "member", 'Odd "Role" :x'
 
 
@@ -293,6 +295,7 @@ ROWS_CHANGE = (
     ),
 )
 SHOWN_WRONGLY = [("CREATE SCHEMA passing; ALTER SCHEMA passing RENAME TO passed", "under the schema's old name")]
+SHOWN_IN_PART = [(f"CREATE TABLE z18 (a int); {UNSEEN}; CREATE TABLE z19 (a int)", "of 2 DDL statements")]
 MOMENT_IN_THE_SCHEMA = (
     ("ALTER TABLE listed DETACH PARTITION listed_1 CONCURRENTLY", "CONCURRENTLY: it also makes a CHECK"),
     ("CREATE TABLE z3 (at date DEFAULT 'today')", "'today' may stand for the moment"),
@@ -319,7 +322,6 @@ NOT_ITS_OWN_TEXT = (
     ),
     ("CREATE TABLE z10 (a int); COMMIT; CREATE TABLE z11 (a int)", "COMMIT amid DDL"),
     ("CREATE TABLE z17 (a int); REINDEX TABLE base", "REINDEX amid"),
-    ("CREATE TABLE z18 (a int); SET pgkeep.off = 'on'; CREATE TABLE z19 (a int)", "of 2 DDL statements"),
 )
 OF_THE_SESSION = (
     ("CREATE TYPE z39 AS ENUM ('old'); ALTER TYPE z39 RENAME VALUE 'old' TO 'new'", "may have written 'old'"),
@@ -367,6 +369,9 @@ AFRESH: Sequence[Afresh] = [
         Afresh(sql=sql, reason=reason)
         for sql, reason in (*ROWS_CHANGE, *MOMENT_IN_THE_SCHEMA, *NOT_ITS_OWN_TEXT, *OF_THE_SESSION)
     ),
-    *(Afresh(sql=sql, reason=reason, role=BOSS) for sql, reason in (*BEYOND_THE_DATABASE, *SHOWN_WRONGLY)),
+    *(
+        Afresh(sql=sql, reason=reason, role=BOSS)
+        for sql, reason in (*BEYOND_THE_DATABASE, *SHOWN_WRONGLY, *SHOWN_IN_PART)
+    ),
     *UNDER_OTHER_SETTINGS,
 ]

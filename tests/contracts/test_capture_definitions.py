@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from contracts.test_capture_gaps import begun, carried
+from fix_installation import UNSEEN
 from fix_postgres import Database, new_database, new_role, quoted, server
 from pgkeep.ports import Inexact
 
@@ -35,7 +36,7 @@ def database(sandbox: object, request: pytest.FixtureRequest) -> Iterator[Databa
 
 def done_unseen(database: Database, statement: str) -> None:
     with database.session() as session:
-        session.execute("SET pgkeep.off = 'on'")
+        session.execute(UNSEEN)
         session.execute(statement)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from contracts.test_capture import backup_of
+from fix_installation import UNSEEN
 from fix_pgoutput_sql import apply
 from fix_postgres import Database, new_database, server
 from pgkeep.adapters.postgres import LogicalCapture
@@ -154,7 +155,7 @@ def test_temporary_tables_do_not_hide_what_nobody_saw(database: Database) -> Non
     last = begun(database)
     database.run("CREATE TEMPORARY TABLE passing (x int)")
     with database.session() as session:
-        session.execute("SET pgkeep.off = 'on'; CREATE TABLE unseen (id int PRIMARY KEY)")
+        session.execute(f"{UNSEEN}; CREATE TABLE unseen (id int PRIMARY KEY)")
     with pytest.raises(Inexact, match=r"table public\.unseen was changed where event triggers do not see it"):
         carried(database, last)
 

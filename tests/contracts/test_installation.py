@@ -19,7 +19,7 @@ FROZEN = """
 
 def test_all_is_there_and_the_right_tables_are_listed(source: Database) -> None:
     found = install(source)
-    assert (found.publication, found.event_triggers, found.version) == (True, True, 1)
+    assert (found.publication, found.event_triggers, found.version) == (True, True, 2)
     assert found.token
     assert found.token not in repr(found)
     assert listed(source) == LISTED
@@ -141,7 +141,7 @@ def test_a_command_is_told_with_all_that_it_needs_to_be_repeated(source: Databas
 
 
 def test_nobody_else_can_tell_a_command(source: Database) -> None:
-    """The token is what a message cannot have that somebody has made up."""
+    """The token is what a message cannot have that somebody has made up, and what silences the event triggers."""
     token = install(source).token
     with new_role(source) as role, source.seen_by(role).session() as stranger:
         assert installation.look(stranger).token is None
@@ -151,6 +151,7 @@ def test_nobody_else_can_tell_a_command(source: Database) -> None:
             stranger.execute("SELECT _pgkeep.settle('keyed'::regclass)")
         with decoded(source) as messages:
             stranger.execute('SET pgkeep.event = \'{"q": "made up"}\'')
+            stranger.execute("SET pgkeep.off = 'on'")
             stranger.execute("CREATE TEMP TABLE mine (id int)")
     ((_, told),) = messages
     assert (told["t"], told["q"]) == (token, "CREATE TEMP TABLE mine (id int)")

@@ -18,7 +18,7 @@ def test_an_owner_installs_it_without_event_triggers(source: Database, owner: Ro
     source.run("CREATE TABLE not_his (id int PRIMARY KEY)")
     his = source.seen_by(owner)
     found = install(his)
-    assert (found.publication, found.event_triggers, found.version) == (True, False, 1)
+    assert (found.publication, found.event_triggers, found.version) == (True, False, 2)
     assert listed(source) == LISTED
     his.run("CREATE TABLE new1 (id int PRIMARY KEY)", "ALTER TABLE keyed DROP CONSTRAINT keyed_pkey")
     assert listed(source) == LISTED

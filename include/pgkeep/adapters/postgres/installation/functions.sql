@@ -12,10 +12,6 @@ DECLARE
     objects pg_catalog.jsonb;
     super pg_catalog.bool;
 BEGIN
-    IF pg_catalog.current_setting('pgkeep.off', true) OPERATOR(pg_catalog.=) 'on' THEN
-        PERFORM pg_catalog.set_config('pgkeep.event', '', true);
-        RETURN;
-    END IF;
     said := pg_catalog.current_query();
     GET DIAGNOSTICS stack = PG_CONTEXT;
     -- A script sent as one string comes with each of its commands: a long one would be written many times over.
@@ -144,7 +140,7 @@ BEGIN
 END
 $pgkeep$;
 
--- ADD TABLE or DROP TABLE. Neither `observe` shall hear of it nor, where we may tell them so, the application's own
+-- ADD TABLE or DROP TABLE. Neither shall `act` tell of it nor, where we may tell them so, the application's own
 -- event triggers. Where it fails, what is set here is undone with the block that catches the error.
 CREATE OR REPLACE FUNCTION {schema}.change(what text, relation oid) RETURNS void LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp AS $pgkeep$
@@ -155,7 +151,7 @@ DECLARE
     quietly boolean := EXISTS (SELECT FROM pg_event_trigger WHERE evtname NOT LIKE 'pgkeep\_%' AND evtenabled = 'O')
                        AND (SELECT rolsuper FROM pg_roles WHERE rolname = current_user);
 BEGIN
-    PERFORM set_config('pgkeep.off', 'on', true);
+    PERFORM set_config('pgkeep.off', (SELECT token FROM {schema}.token), true);
     IF quietly THEN
         PERFORM set_config('session_replication_role', 'replica', true);
     END IF;
@@ -208,7 +204,10 @@ BEGIN
     IF message <> '' THEN
         BEGIN
             PERFORM set_config('pgkeep.event', '', true);
-            IF message LIKE '{%' THEN
+            IF current_setting('pgkeep.off', true) <> ''
+                AND EXISTS (SELECT FROM {schema}.token t WHERE t.token = current_setting('pgkeep.off', true)) THEN
+                message := ''; -- our own doing, which nobody else can pretend
+            ELSIF message LIKE '{%' THEN
                 -- Anybody may send a message of any prefix, but nobody else knows the token.
                 message := concat('{"t":', (SELECT to_json(token) FROM {schema}.token), ',', substr(message, 2));
             ELSE
@@ -218,7 +217,7 @@ BEGIN
             doubt := concat('sending: ', SQLSTATE, ' ', SQLERRM);
         END;
         -- Outside of that block, in which each message would use up the number of a subtransaction.
-        IF doubt IS NULL THEN
+        IF doubt IS NULL AND message <> '' THEN
             {emit}
         END IF;
     END IF;

@@ -10,7 +10,7 @@ from importlib.resources import files
 
 from pgkeep.adapters.postgres.relations import OURS, READ_BY_PG_DUMP
 
-VERSION = 1
+VERSION = 2
 """Of what is installed. It changes with every change of the `.sql` files."""
 SCHEMA = OURS
 """Not `pgkeep`: for a role of that name (`"$user"` in its search_path) a schema of that name comes before `public`."""
@@ -81,7 +81,7 @@ def preparation() -> str:
         "SET LOCAL client_min_messages = warning;\n"
         "SET LOCAL search_path = pg_catalog, pg_temp;\n"
         "SET LOCAL check_function_bodies = off;\n"
-        "SET LOCAL pgkeep.off = 'on';\n"
+        f"{_text('silence.sql')}"
     )
 
 
