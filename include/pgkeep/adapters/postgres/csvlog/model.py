@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogRow:
-    """A row of a CSV log, as far as it matters here. Texts are in the database's own encoding, as the server wrote them.
+    """A row of a CSV log, as far as it matters here. Texts are bytes, in the database's own encoding.
 
     `place`: bytes from the beginning of what was read, where the row begins. `session`: backend start and pid.
     `line`: counts the session's rows from 1. `vxid`: of the transaction, by which its rows are known as one; `n/0`
