@@ -38,16 +38,31 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
-    """Where a source stands at a cut, so that the next window is known to begin exactly there.
+class Witnesses:
+    """What has another value when something was changed that no row shows: catalogs (quick, now and then a false alarm)
+    and schema, the database's own properties, roles, large objects, sequences. `tables`: by name, of those that are
+    looked at as a whole. `ignored`: the tables whose rows are not kept.
+    """
+
+    catalogs: str
+    schema: Digest
+    properties: Digest
+    globals: Digest
+    large_objects: str
+    sequences: Digest
+    tables: Mapping[str, str]
+    ignored: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotPosition:
+    """Where a source with a replication slot stands at a cut, so that the next window is known to begin exactly there.
 
     `slot` has kept the WAL from `retained` (an LSN) on; `token` was written into it right after the cut. `system`,
     `timeline`, `database` and `publication` (their oids) say which history that is. `altered`: when the newest
-    transaction ended whose DDL is in what is kept. The rest are witnesses of what a
-    slot does not show: another value means that something has changed. `triggers`: of our own event triggers;
-    `definitions`: of each object, by the oids of its catalog and its own; `tables`: of those that the slot does not
-    show at all, by name; `identities`: by table (its oid), the columns that are GENERATED ALWAYS AS IDENTITY.
-    `ignored`: the tables whose rows are not kept.
+    transaction ended whose DDL is in what is kept. The rest are witnesses, too. `triggers`: of our own event triggers;
+    `definitions`: of each object, by the oids of its catalog and its own; `identities`: by table (its oid), the columns
+    that are GENERATED ALWAYS AS IDENTITY.
     """
 
     slot: str
@@ -58,17 +73,10 @@ class Position:
     retained: str
     token: str
     altered: Instant
-    catalogs: str
     triggers: str
-    properties: Digest
-    schema: Digest
     definitions: Mapping[str, str]
-    globals: Digest
-    large_objects: str
-    sequences: Digest
     identities: Mapping[str, tuple[str, ...]]
-    tables: Mapping[str, str]
-    ignored: tuple[str, ...]
+    witnesses: Witnesses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +89,7 @@ class Link:
     """
 
     since: Cut | None
-    position: Position | None
+    position: SlotPosition | None
     gap: str | None
     transactions: int
     changes: int

@@ -10,7 +10,7 @@ from pgkeep import chain
 from pgkeep.delta import header, marker
 from pgkeep.errors import ConfigError
 from pgkeep.inventory import Update
-from pgkeep.model import Backup, Cut, Digest, Instant, Link, Position
+from pgkeep.model import Backup, Cut, Digest, Instant, Link, SlotPosition, Witnesses
 from pgkeep.ports import Inexact, Window
 from pgkeep.visibility import visible
 
@@ -19,9 +19,9 @@ from .database import MemorySnapshot, MemorySource
 NOTHING = Digest(hashlib.sha256().hexdigest())
 
 
-def sample_position(slot: str = "", *, lsn: str = "0/0") -> Position:
+def sample_position(slot: str = "", *, lsn: str = "0/0") -> SlotPosition:
     """Where a source stands that has nothing but the one slot, which keeps its WAL from `lsn` on."""
-    return Position(
+    return SlotPosition(
         slot=slot,
         system="1",
         timeline=1,
@@ -30,17 +30,19 @@ def sample_position(slot: str = "", *, lsn: str = "0/0") -> Position:
         retained=lsn,
         token=lsn,
         altered=Instant("2000-01-01T00:00:00.000000Z"),
-        catalogs="",
         triggers="",
-        properties=NOTHING,
-        schema=NOTHING,
         definitions={},
-        globals=NOTHING,
-        large_objects="",
-        sequences=NOTHING,
         identities={},
-        tables={},
-        ignored=(),
+        witnesses=Witnesses(
+            catalogs="",
+            schema=NOTHING,
+            properties=NOTHING,
+            globals=NOTHING,
+            large_objects="",
+            sequences=NOTHING,
+            tables={},
+            ignored=(),
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from pgkeep.adapters.postgres.installation import Installed, install, look, remo
 from pgkeep.adapters.postgres.moment import Moment, open_moment
 from pgkeep.adapters.postgres.slot import History, lsn
 from pgkeep.adapters.postgres.source import PostgresSource
-from pgkeep.model import Backup, Position
+from pgkeep.model import Backup, SlotPosition
 
 from .report import CaptureReport, report
 from .window import LogicalWindow
@@ -108,7 +108,9 @@ class LogicalCapture:
         with open_moment(self._source.server, self._source.dbname) as moment:
             yield self._window(moment, last=last, then=then, kept_from=then.retained)
 
-    def _window(self, moment: Moment, *, last: Backup | None, then: Position | None, kept_from: str) -> LogicalWindow:
+    def _window(
+        self, moment: Moment, *, last: Backup | None, then: SlotPosition | None, kept_from: str
+    ) -> LogicalWindow:
         token = secrets.token_hex(16)
         with self._connected() as connection, translated(self._source.server):
             history = read_history(connection)
@@ -131,7 +133,7 @@ class LogicalCapture:
         with contextlib.closing(connect(self._source.server, self._source.dbname)) as connection:
             yield connection
 
-    def _slot_lost(self, connection: Session, then: Position) -> str | None:
+    def _slot_lost(self, connection: Session, then: SlotPosition) -> str | None:
         why = slots.lost(connection, self._slot)
         state = slots.look_at(connection, self._slot)
         if why or state is None:
@@ -173,7 +175,7 @@ def leave_token(connection: Session, token: str) -> None:
         connection.execute("INSERT INTO _pgkeep.log (prefix, content) VALUES ('pgkeep:cut', %s)", [token])
 
 
-def _other_history(connection: Session, last: Backup, then: Position) -> str | None:
+def _other_history(connection: Session, last: Backup, then: SlotPosition) -> str | None:
     now = read_history(connection)
     if now.system != then.system:
         return f"this is another server (system identifier {now.system}, it was {then.system})"

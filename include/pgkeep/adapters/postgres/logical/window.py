@@ -1,10 +1,12 @@
 """One window: what was committed after the cut before, and is seen by the snapshot of this one."""
 
 import secrets
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from pgkeep.adapters.postgres import witnesses
+from pgkeep.adapters.postgres.cut_window import CutWindow
 from pgkeep.adapters.postgres.ddl import DdlReplay
 from pgkeep.adapters.postgres.gate import translated
 from pgkeep.adapters.postgres.guard import hold
@@ -13,69 +15,39 @@ from pgkeep.adapters.postgres.measure import measure_sequences
 from pgkeep.adapters.postgres.moment import let_go
 from pgkeep.adapters.postgres.pgoutput.encoding import codec_of
 from pgkeep.adapters.postgres.pgoutput.translation import Relation, Translation
-from pgkeep.adapters.postgres.properties import read_properties, read_roles
 from pgkeep.adapters.postgres.running import ToolFailedError
 from pgkeep.adapters.postgres.slot import History, lsn, lsn_text
-from pgkeep.adapters.postgres.source import PostgresSnapshot
+from pgkeep.adapters.postgres.trailer import trailer
 from pgkeep.errors import Unavailable
-from pgkeep.inventory import Inventory, SequenceState, TableName, Update
-from pgkeep.model import Cut, Link, Position
+from pgkeep.inventory import TableName, Update
+from pgkeep.model import Link, SlotPosition
 from pgkeep.ports import Inexact
 from pgkeep.visibility import visible
 
-from . import witnesses
 from .agreement import differing, identities, naming, tables
 from .order import Order
 from .peeking import peeked, readable
 from .reading import Reading
-from .remeasure import remeasure
 from .standing import position, unexplained
-from .trailer import trailer
 from .whole import stale, validated
-
-DUMPING = "SELECT pg_try_advisory_xact_lock(hashtextextended('pgkeep full backup of ' || current_database(), 0))"
 
 
 @dataclass(kw_only=True)
-class LogicalWindow:
+class LogicalWindow(CutWindow):
     """The moment of `snapshot`, and what was committed since the cut `since`, where the source stood as `then` says.
 
     Without `then`, changes are kept only from here on.
     `kept_from`: the first LSN that the slot keeps. `token` was written into the WAL right after the moment.
-    `measured`: bytes of tables to measure again, at most.
     """
 
-    snapshot: PostgresSnapshot
     slot: str
     history: History
     token: str
-    since: Cut | None
-    then: Position | None
+    then: SlotPosition | None
     kept_from: str
-    measured: int
-    _sequences: tuple[SequenceState, ...] = field(init=False, repr=False)
-    _position: Position = field(init=False, repr=False)
+    _position: SlotPosition = field(init=False, repr=False)
     _reading: Reading | None = field(default=None, init=False, repr=False)
     _translation: Translation | None = field(default=None, init=False, repr=False)
-
-    @property
-    def cut(self) -> Cut:
-        return self.snapshot.cut
-
-    @property
-    def server_version(self) -> int:
-        return self.snapshot.server_version
-
-    def dump(self) -> Iterator[bytes]:
-        let_go(self.snapshot.moment)  # pg_dump would queue behind whoever waits for us
-        yield from self.snapshot.dump()
-
-    def globals(self) -> Iterator[bytes]:
-        return self.snapshot.globals()
-
-    def inventory(self) -> Inventory:
-        """Its sequences stand as the changes leave them: both ways to this cut must show the same."""
-        return replace(self.snapshot.inventory(), sequences=self._sequences)
 
     def look_first(self) -> None:
         """Looks at the tables that the slot does not show, while nobody has rewritten them since the cut.
@@ -129,24 +101,8 @@ class LogicalWindow:
         assert self._reading
         assert self._translation
         touched = {TableName(schema=schema, name=name) for schema, name in self._translation.touched}
-        measured, unmeasured = remeasure(
-            self.snapshot.moment,
-            changed=None if self._reading.ddl else touched | {*self._resynced},
-            without=self.snapshot.ignored.oids,
-            budget=self.measured,
-        )
-        with translated(self.snapshot.moment.server):
-            properties = read_properties(self.snapshot.moment.connection)
-            roles = read_roles(self.snapshot.moment.connection)
-        return Update(
-            cut=self.cut,
-            properties=properties,
-            roles=tuple(sorted({*roles, *self._reading.replay.roles})),
-            tables=measured,
-            unmeasured=unmeasured,
-            all_unmeasured=bool(self._reading.ddl),
-            sequences=self._sequences,
-        )
+        changed = None if self._reading.ddl else touched | {*self._resynced}
+        return self._measured(changed, roles=self._reading.replay.roles)
 
     def link(self, *, gap: str | None) -> Link:
         """See the port. Raises Inexact, Unavailable, ConfigError."""
@@ -160,12 +116,6 @@ class LogicalWindow:
             stale=self._stale(done) if done else (),
         )
 
-    def alone(self) -> bool:
-        """Whether this run has got the lock under which a missing full backup is made up for."""
-        with translated(self.snapshot.moment.server):
-            row = self.snapshot.moment.connections[-1].execute(DUMPING).fetchone()  # where no `let_go` ends it
-        return row == (True,)
-
     # --- what stands at the cut, asked once ---------------------------------------------------------------------
 
     @cached_property
@@ -173,7 +123,7 @@ class LogicalWindow:
         with translated(self.snapshot.moment.server):
             return look(self.snapshot.moment.connection)
 
-    def _stand(self, unlisted: Mapping[str, str]) -> Position:
+    def _stand(self, unlisted: Mapping[str, str]) -> SlotPosition:
         try:
             return position(
                 self.snapshot,
@@ -192,8 +142,8 @@ class LogicalWindow:
     def _moved(self) -> bool:
         """Whether anything is to be said that no row shows."""
         assert self.then
-        now = (self._position.sequences, self._position.properties)
-        return now != (self.then.sequences, self.then.properties)
+        now = (self._position.witnesses.sequences, self._position.witnesses.properties)
+        return now != (self.then.witnesses.sequences, self.then.witnesses.properties)
 
     @cached_property
     def _tables(self) -> dict[int, TableName]:
@@ -226,8 +176,10 @@ class LogicalWindow:
         """The tables that the slot does not show, and that were written since the cut before."""
         if self.then is None:
             return ()
-        then = self.then.tables
-        return tuple(table for table in self._unlisted if self._position.tables[str(table)] != then.get(str(table)))
+        then = self.then.witnesses.tables
+        return tuple(
+            table for table in self._unlisted if self._position.witnesses.tables[str(table)] != then.get(str(table))
+        )
 
     # --- reading ------------------------------------------------------------------------------------------------
 
@@ -260,7 +212,7 @@ class LogicalWindow:
         if not reading.ddl and (table := reshaped or differing(self.snapshot.moment, relations)):
             raise Inexact(f"{table} is another table than the one that was changed")
 
-    def _explained(self, done: Translation) -> Position:
+    def _explained(self, done: Translation) -> SlotPosition:
         """Where the source stands, if what was read explains it. Raises Inexact."""
         assert self._reading
         assert self.then
@@ -291,9 +243,3 @@ class LogicalWindow:
         """The first byte of WAL that is still needed: of what is held back, else of the cut."""
         held = done.held
         return self.cut.lsn if held is None else lsn_text(min(lsn(self.cut.lsn), held))
-
-    def _ask(self, query: str) -> str:
-        with translated(self.snapshot.moment.server):
-            row = self.snapshot.moment.connection.execute(query).fetchone()
-        assert row is not None
-        return str(row[0])

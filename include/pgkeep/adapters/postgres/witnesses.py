@@ -5,17 +5,19 @@ exactly. They need no rights but those of a dump.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pgkeep import records
-from pgkeep.adapters.postgres.gate import quoted, translated
-from pgkeep.adapters.postgres.moment import Moment
-from pgkeep.adapters.postgres.programs import Tools
-from pgkeep.adapters.postgres.properties import read_properties
-from pgkeep.adapters.postgres.relations import OURS
-from pgkeep.adapters.postgres.running import Command, read
 from pgkeep.inventory import SequenceState, TableName
-from pgkeep.model import Digest
+from pgkeep.model import Digest, Witnesses
+
+from .gate import quoted, translated
+from .moment import Moment
+from .programs import Tools
+from .properties import read_properties
+from .relations import OURS
+from .running import Command, read
+from .source import PostgresSnapshot
 
 # The catalogs that pg_dump reads. Each row's place and writer change with the row.
 CATALOGS = (
@@ -94,11 +96,50 @@ PAGES = """
 TABLE = """
     SELECT count(*) || ':' || coalesce(sum(hashtextextended(ctid || '/' || xmin, 0)::numeric), 0) FROM ONLY {table}
 """
+NEVER_SHOWN = {
+    "large_objects": "large objects were changed, which only full backups carry",
+    "ignored": "other tables are ignored now than before",
+    "globals": "roles, their rights or table spaces were changed, which full backups carry",
+}
+"""Witnesses, and what it means that one has changed."""
 OUR_PUBLICATION = (b" PUBLICATION pgkeep ", b" PUBLICATION pgkeep;")
 UNREAD = "unread"
 """In place of the pages, where the role may not look into them."""
 LOCK_WAIT = "--lock-wait-timeout=30s"
 RESTRICTED = (b"\\restrict ", b"\\unrestrict ")
+
+
+def look(
+    snapshot: PostgresSnapshot,
+    *,
+    then: Witnesses | None,
+    sequences: Iterable[SequenceState],
+    tables: Mapping[str, str],
+) -> Witnesses:
+    """All of them at the snapshot's cut; `then`: at the cut before. Raises Unavailable, ToolFailedError."""
+    moment = snapshot.moment
+    seen = catalogs(moment)
+    same = then if then is not None and then.catalogs == seen else None
+    return Witnesses(
+        catalogs=seen,
+        schema=same.schema if same else schema(moment, snapshot.tools),
+        properties=properties(moment),
+        globals=globals_of(snapshot.globals()),
+        large_objects=large_objects(moment),
+        sequences=_digest(records.to_bytes(state) for state in sequences),
+        tables=tables,
+        ignored=tuple(sorted(table.text for table in snapshot.ignored.tables)),
+    )
+
+
+def never_shown(now: Witnesses, then: Witnesses) -> str | None:
+    """What has changed that no way of collecting changes shows, or None."""
+    if now.large_objects.endswith(UNREAD) and not now.large_objects.startswith("0:"):
+        return "there are large objects, and the role may not see whether they were changed (pg_read_all_data may)"
+    for witness, reason in NEVER_SHOWN.items():
+        if getattr(now, witness) != getattr(then, witness):
+            return reason
+    return None
 
 
 def catalogs(moment: Moment) -> str:
@@ -127,11 +168,6 @@ def properties(moment: Moment) -> Digest:
     """What belongs to the database itself: its settings, rights, comment."""
     with translated(moment.server):
         return _digest([records.to_bytes(read_properties(moment.connection))])
-
-
-def sequences(states: Iterable[SequenceState]) -> Digest:
-    """Where all sequences stand."""
-    return _digest(records.to_bytes(state) for state in states)
 
 
 def schema(moment: Moment, tools: Tools) -> Digest:

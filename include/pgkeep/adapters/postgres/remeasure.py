@@ -2,12 +2,13 @@
 
 from collections.abc import Collection
 
-from pgkeep.adapters.postgres.gate import translated
-from pgkeep.adapters.postgres.guard import held
-from pgkeep.adapters.postgres.measure import measure_named
-from pgkeep.adapters.postgres.moment import Moment
-from pgkeep.adapters.postgres.relations import OF_USERS, RELATIONS
 from pgkeep.inventory import Table, TableName
+
+from .gate import translated
+from .guard import held
+from .measure import measure_named
+from .moment import Moment
+from .relations import OF_USERS, RELATIONS
 
 TABLES = f"""
     SELECT c.oid::int8, n.nspname, c.relname FROM {RELATIONS}

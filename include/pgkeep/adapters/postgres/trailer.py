@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 
-from pgkeep.adapters.postgres.gate import quoted, translated
-from pgkeep.adapters.postgres.moment import Moment
-from pgkeep.adapters.postgres.pgoutput.encoding import codec_of
-from pgkeep.adapters.postgres.pgoutput.statements import truncation
 from pgkeep.delta import marker
 from pgkeep.inventory import SequenceState, TableName
+
+from .gate import quoted, translated
+from .moment import Moment
+from .pgoutput.encoding import codec_of
+from .pgoutput.statements import truncation
 
 # A stop before the window's end may be before the sequence was made. `\g`: psql shows what a SELECT gives, unless told.
 # Or before its bounds were widened.
