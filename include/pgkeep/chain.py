@@ -8,7 +8,7 @@ import itertools
 
 from pgkeep.errors import Corrupted, JournalMovedOn
 from pgkeep.journal import Journal
-from pgkeep.model import Backup, Cut, Entry, Instant, Link, SlotPosition
+from pgkeep.model import Backup, Cut, Entry, Instant, Link, Position
 
 
 def link_of(entry: Entry) -> Link:
@@ -17,7 +17,7 @@ def link_of(entry: Entry) -> Link:
     return entry.backup.link
 
 
-def position_of(backup: Backup) -> SlotPosition:
+def position_of(backup: Backup) -> Position:
     """Where the source stood at the chain's end."""
     position = backup.link.position if backup.link else None
     assert position is not None, "the chain does not end with this backup"

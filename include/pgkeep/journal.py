@@ -11,7 +11,7 @@ from pgkeep import records
 from pgkeep.errors import Corrupted, NotRestorable
 from pgkeep.model import Backup, Cid, Digest, Entry, Instant, Replicated
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

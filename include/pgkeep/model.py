@@ -80,17 +80,39 @@ class SlotPosition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogPosition:
+    """Where a source whose log is read stands at a cut, so that the next window is known to begin exactly there.
+
+    `system`, `timeline` and `database` (its oid) say which history that is; `started`: when the server was; `settings`:
+    what it logs.
+    """
+
+    system: str
+    timeline: int
+    database: int
+    started: str
+    settings: Digest
+    witnesses: Witnesses
+
+
+Position = SlotPosition | LogPosition
+Exactness = Literal["proven", "not proven"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
     """How an entry carries the changes on: from the cut `since` (None: they begin here) to its own.
 
     `position` is kept for the chain's end alone: what is before it, nothing begins at any more.
-    `gap`: why nothing carries from there to here, else None. `stale`: tables that are right at the entry's cut only,
+    `gap`: why nothing carries from there to here, else None. `exact`: whether the way in which they were collected
+    proves that nothing is missing; else only a comparison does. `stale`: tables that are right at the entry's cut only,
     not at the moments in between.
     """
 
     since: Cut | None
-    position: SlotPosition | None
+    position: Position | None
     gap: str | None
+    exact: Exactness
     transactions: int
     changes: int
     stale: tuple[str, ...]

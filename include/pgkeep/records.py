@@ -1,7 +1,7 @@
 """Records as JSON, and back: strict, with a kind tag, so that the wrong record is refused wherever it arrives.
 
 A record is a frozen dataclass of strings, numbers, booleans, records, `X | None`, `tuple[X, ...]` and
-`Mapping[str, X]`. Its JSON is an object with the class's name under `"record"`.
+`Mapping[str, X]`, or one of several records. Its JSON is an object with the class's name under `"record"`.
 """
 
 import dataclasses
@@ -63,7 +63,7 @@ def _value(expected: Any, data: object, where: str) -> object:
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
         return _mapping(get_args(expected)[1], data, where)
     if origin in (Union, types.UnionType):
-        return _optional(expected, data, where)
+        return _one_of(expected, data, where)
     if origin is Literal:
         if data not in get_args(expected):
             raise _wrong(where, f"is {data!r}, not one of {', '.join(map(repr, get_args(expected)))}")
@@ -103,9 +103,13 @@ def _mapping(item: Any, data: object, where: str) -> dict[str, object]:
     return {str(key): _value(item, value, f"{where}[{key!r}]") for key, value in data.items()}
 
 
-def _optional(expected: Any, data: object, where: str) -> object:
-    some = next(arg for arg in get_args(expected) if arg is not types.NoneType)
-    return None if data is None else _value(some, data, where)
+def _one_of(expected: Any, data: object, where: str) -> object:
+    """Which record it is, its kind says."""
+    if data is None and types.NoneType in get_args(expected):
+        return None
+    some = [arg for arg in get_args(expected) if arg is not types.NoneType]
+    kind = data.get(KIND) if isinstance(data, dict) else None
+    return _value(next((arg for arg in some if arg.__name__ == kind), some[0]), data, where)
 
 
 def _wrong(where: str, why: str) -> Corrupted:

@@ -16,7 +16,7 @@ from pgkeep.adapters.postgres.guard import hold
 from pgkeep.adapters.postgres.moment import open_moment
 from pgkeep.errors import ConfigError, Disturbed
 from pgkeep.inventory import TableName
-from pgkeep.model import Backup, SlotPosition
+from pgkeep.model import Backup
 from pgkeep.ports import Inexact
 
 SLOT = "pgkeep_room_gaps"
@@ -203,7 +203,7 @@ def test_a_publication_where_nothing_else_is_ours_is_left_alone(database: Databa
 def told(last: Backup, **position: object) -> Backup:
     """As if the source had stood elsewhere at that link."""
     assert last.link is not None
-    elsewhere: SlotPosition = replace(chain.position_of(last), **position)  # type: ignore[arg-type]
+    elsewhere = replace(chain.position_of(last), **position)  # type: ignore[arg-type]
     return replace(last, link=replace(last.link, position=elsewhere))
 
 

@@ -44,7 +44,9 @@ def entry(sequence: int, kind: Kind, hour: int, since: int | None = None) -> Ent
     link = (
         None
         if kind == "full"
-        else Link(since=before, position=sample_position(), gap=gap, transactions=1, changes=1, stale=())
+        else Link(
+            since=before, position=sample_position(), gap=gap, exact="proven", transactions=1, changes=1, stale=()
+        )
     )
     backup = Backup(
         database="shop",

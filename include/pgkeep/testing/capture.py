@@ -63,7 +63,9 @@ class MemoryCapture:
         """There is no disk."""
 
     def broken(self, last: Backup) -> str | None:
-        return None if self.slot == chain.position_of(last).slot else "the slot is lost"
+        position = chain.position_of(last)
+        assert isinstance(position, SlotPosition)
+        return None if self.slot == position.slot else "the slot is lost"
 
     @contextmanager
     def begin(self, last: Backup | None) -> Iterator[Window]:
@@ -123,6 +125,7 @@ class MemoryWindow(MemorySnapshot):
             since=self.since,
             position=sample_position(self.capture.slot, lsn=self.cut.lsn),
             gap=gap,
+            exact="proven",
             transactions=self.transactions,
             changes=self.transactions,
             stale=(),

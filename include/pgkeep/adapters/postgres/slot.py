@@ -46,20 +46,6 @@ STATE = """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class History:
-    """Which server's past this is: a promoted standby goes on in another timeline, a new server has another system.
-
-    `database` and `publication` are oids; `position`: how far the WAL is.
-    """
-
-    system: str
-    timeline: int
-    database: int
-    publication: int
-    position: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SlotState:
     """What the server says of a slot. `confirmed`: an LSN; all before it is let go. `kept`: bytes of WAL it holds."""
 

@@ -12,7 +12,7 @@ import psycopg
 
 from pgkeep.errors import ConfigError, PgkeepError, Unavailable
 from pgkeep.inventory import Inventory, SequenceState
-from pgkeep.model import Cut, Entry
+from pgkeep.model import Cut, Entry, SlotPosition
 
 from .gate import Session, connect, translated
 from .guard import hold_still, require_unchanged
@@ -94,9 +94,9 @@ class PostgresSource:
                 connection.execute("COMMIT")
 
     def release(self, entry: Entry) -> None:
-        """Moves the replication slot on to what the entry's link still needs. Raises Unavailable."""
+        """Moves the replication slot, if there is one, on to what the entry's link still needs. Raises Unavailable."""
         link = entry.backup.link
-        if link is not None and link.position is not None:
+        if link is not None and isinstance(link.position, SlotPosition):
             with contextlib.closing(connect(self.server, self.dbname)) as connection:
                 advance(connection, self.server, link.position.slot, upto=link.position.retained)
 

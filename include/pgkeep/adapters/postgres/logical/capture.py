@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pgkeep import chain
 from pgkeep.adapters.postgres import slot as slots
 from pgkeep.adapters.postgres.gate import Session, connect, translated
+from pgkeep.adapters.postgres.history import other_history, read_history
 from pgkeep.adapters.postgres.installation import Installed, install, look, remove, script, synchronise
 from pgkeep.adapters.postgres.moment import Moment, open_moment
-from pgkeep.adapters.postgres.slot import History, lsn
+from pgkeep.adapters.postgres.slot import lsn
 from pgkeep.adapters.postgres.source import PostgresSource
 from pgkeep.model import Backup, SlotPosition
 
@@ -20,14 +21,11 @@ from .window import LogicalWindow
 
 log = logging.getLogger(__name__)
 
-HISTORY = """
-    SELECT (SELECT system_identifier::text FROM pg_control_system()),
-           ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int8,
-           (SELECT oid::int8 FROM pg_database WHERE datname = current_database()),
-           coalesce((SELECT oid::int8 FROM pg_publication
-                     WHERE pubname = 'pgkeep' AND obj_description(oid, 'pg_publication') LIKE 'pgkeep %'), 0),
-           pg_current_wal_insert_lsn()::text
+PUBLICATION = """
+    SELECT coalesce((SELECT oid::int8 FROM pg_publication
+                     WHERE pubname = 'pgkeep' AND obj_description(oid, 'pg_publication') LIKE 'pgkeep %'), 0)
 """
+ANOTHER_WAY = "its changes were collected from the server's log until now"
 
 
 class LogicalCapture:
@@ -84,8 +82,14 @@ class LogicalCapture:
     def broken(self, last: Backup) -> str | None:
         """Why the changes since that link cannot be had any more, or None. Raises Unavailable, ConfigError."""
         then = chain.position_of(last)
+        if not isinstance(then, SlotPosition):
+            return ANOTHER_WAY
         with self._connected() as connection, translated(self._source.server):
-            return _other_history(connection, last, then) or self._slot_lost(connection, then)
+            return (
+                other_history(read_history(connection), last, then)
+                or _republished(connection, then)
+                or self._slot_lost(connection, then)
+            )
 
     @contextmanager
     def begin(self, last: Backup | None) -> Iterator[LogicalWindow]:
@@ -103,6 +107,7 @@ class LogicalCapture:
     def window(self, last: Backup) -> Iterator[LogicalWindow]:
         """A cut now, and the changes since that link. Raises Unavailable, ConfigError."""
         then = chain.position_of(last)
+        assert isinstance(then, SlotPosition), "`broken` was asked first"
         with self._connected() as connection, translated(self._source.server):
             synchronise(connection)
         with open_moment(self._source.server, self._source.dbname) as moment:
@@ -113,12 +118,13 @@ class LogicalCapture:
     ) -> LogicalWindow:
         token = secrets.token_hex(16)
         with self._connected() as connection, translated(self._source.server):
-            history = read_history(connection)
+            history, publication = read_history(connection), read_publication(connection)
             leave_token(connection, token)
         window = LogicalWindow(
             snapshot=self._source.snapshot_of(moment),
             slot=self._slot,
             history=history,
+            publication=publication,
             token=token,
             since=last.cut if last else None,
             then=then,
@@ -151,20 +157,6 @@ class LogicalCapture:
                 install(connection, identity_full=self._full_identity)
 
 
-def read_history(connection: Session) -> History:
-    """Whose past this is, and how far it is. Raises psycopg.Error."""
-    row = connection.execute(HISTORY).fetchone()
-    assert row is not None
-    system, timeline, database, publication, position = row
-    return History(
-        system=str(system),
-        timeline=int(str(timeline)),
-        database=int(str(database)),
-        publication=int(str(publication)),
-        position=str(position),
-    )
-
-
 def leave_token(connection: Session, token: str) -> None:
     """Writes the token into the WAL, and all before it onto the disk: the next window must find it there."""
     connection.execute("SET synchronous_commit = 'local'")  # our commit waits for no standby
@@ -175,16 +167,13 @@ def leave_token(connection: Session, token: str) -> None:
         connection.execute("INSERT INTO _pgkeep.log (prefix, content) VALUES ('pgkeep:cut', %s)", [token])
 
 
-def _other_history(connection: Session, last: Backup, then: SlotPosition) -> str | None:
-    now = read_history(connection)
-    if now.system != then.system:
-        return f"this is another server (system identifier {now.system}, it was {then.system})"
-    if now.timeline != then.timeline:
-        return f"a standby was promoted, or the server was restored: timeline {now.timeline}, it was {then.timeline}"
-    if now.database != then.database:
-        return "another database has this name now"
-    if now.publication != then.publication or not now.publication:
-        return "the publication pgkeep was dropped, or replaced"
-    if lsn(now.position) < lsn(last.cut.lsn):
-        return f"the source went back in time: it is at {now.position}, the journal was at {last.cut.lsn}"
-    return None
+def read_publication(connection: Session) -> int:
+    """The oid of our publication, or 0. Raises psycopg.Error."""
+    row = connection.execute(PUBLICATION).fetchone()
+    assert row is not None
+    return int(str(row[0]))
+
+
+def _republished(connection: Session, then: SlotPosition) -> str | None:
+    now = read_publication(connection)
+    return None if now and now == then.publication else "the publication pgkeep was dropped, or replaced"

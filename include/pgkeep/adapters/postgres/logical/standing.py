@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from pgkeep.adapters.postgres import witnesses
 from pgkeep.adapters.postgres.gate import translated
+from pgkeep.adapters.postgres.history import History
 from pgkeep.adapters.postgres.moment import Moment
-from pgkeep.adapters.postgres.slot import History
 from pgkeep.adapters.postgres.source import PostgresSnapshot
 from pgkeep.inventory import SequenceState
 from pgkeep.model import SlotPosition
@@ -20,6 +20,7 @@ def position(
     *,
     slot: str,
     history: History,
+    publication: int,
     token: str,
     then: SlotPosition | None,
     kept_from: str,
@@ -39,7 +40,7 @@ def position(
         system=history.system,
         timeline=history.timeline,
         database=history.database,
-        publication=history.publication,
+        publication=publication,
         retained=kept_from,
         token=token,
         altered=snapshot.cut.time,

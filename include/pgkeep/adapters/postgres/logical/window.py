@@ -10,13 +10,14 @@ from pgkeep.adapters.postgres.cut_window import CutWindow
 from pgkeep.adapters.postgres.ddl import DdlReplay
 from pgkeep.adapters.postgres.gate import translated
 from pgkeep.adapters.postgres.guard import hold
+from pgkeep.adapters.postgres.history import History
 from pgkeep.adapters.postgres.installation import Installed, look
 from pgkeep.adapters.postgres.measure import measure_sequences
 from pgkeep.adapters.postgres.moment import let_go
 from pgkeep.adapters.postgres.pgoutput.encoding import codec_of
 from pgkeep.adapters.postgres.pgoutput.translation import Relation, Translation
 from pgkeep.adapters.postgres.running import ToolFailedError
-from pgkeep.adapters.postgres.slot import History, lsn, lsn_text
+from pgkeep.adapters.postgres.slot import lsn, lsn_text
 from pgkeep.adapters.postgres.trailer import trailer
 from pgkeep.errors import Unavailable
 from pgkeep.inventory import TableName, Update
@@ -42,6 +43,7 @@ class LogicalWindow(CutWindow):
 
     slot: str
     history: History
+    publication: int
     token: str
     then: SlotPosition | None
     kept_from: str
@@ -111,6 +113,7 @@ class LogicalWindow(CutWindow):
             since=self.since,
             position=self._explained(done) if done else replace(self._position, retained=self.kept_from),
             gap=gap,
+            exact="proven",
             transactions=done.transactions if done else 0,
             changes=done.changes if done else 0,
             stale=self._stale(done) if done else (),
@@ -129,6 +132,7 @@ class LogicalWindow(CutWindow):
                 self.snapshot,
                 slot=self.slot,
                 history=self.history,
+                publication=self.publication,
                 token=self.token,
                 then=self.then,
                 kept_from=self.kept_from,
