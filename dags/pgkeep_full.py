@@ -11,7 +11,7 @@
 | `release` | the peers show that entry; the source may forget what it covers |
 
 Every task may be killed and cleared at any point: only that task is done again, and nothing is recorded twice.
-A red task says in the first line of its log what happened and what to do next.
+The last error in the log of a red task says what happened and what to do next.
 
 Back again: `pgkeep list NAME`, `pgkeep restore NAME --into URL`.
 """

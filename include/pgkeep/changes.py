@@ -11,16 +11,16 @@ import itertools
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pgkeep import backup, chain, journal, records
-from pgkeep.errors import JournalMovedOn, NotReplicated
-from pgkeep.journal import Head
+from pgkeep.errors import JournalMovedOn, NotReplicated, Unavailable
+from pgkeep.journal import Head, Journal
 from pgkeep.journal_store import JournalStore
 from pgkeep.meter import unwatched
 from pgkeep.model import Backup, Covered, Entry, Instant, Kind, Origin, Replicated, Sealed, Stored, now
 from pgkeep.parts import Parts
-from pgkeep.ports import Capture, Inexact, Sealer, Source, Vault, Watch, Window
+from pgkeep.ports import Capture, Inexact, Sealer, Source, Unreadable, Vault, Watch, Window
 
 log = logging.getLogger(__name__)
 
@@ -61,11 +61,17 @@ class Run:
         """The chain's next link; and where there must be one, or it was asked for, a full backup at its end."""
         known = self.journals.head_for_writing().journal
         last = chain.end(known)
+        if last is None:
+            return self._begin(None, BEGINNING)
+        if broken := self.capture.broken(last.backup):
+            return self._begin(last, broken)
+        try:
+            return self._go_on(last, known, full=full)
+        except Unreadable as doubt:  # and it would be at the next time
+            return self._begin(last, doubt.reason)
+
+    def _go_on(self, last: Entry, known: Journal, *, full: bool) -> Stored:
         with ExitStack() as stack:
-            if last is None:
-                return self._begin(None, BEGINNING, stack)
-            if broken := self.capture.broken(last.backup):
-                return self._begin(last, broken, stack)
             window = stack.enter_context(self.capture.window(last.backup))
             if full or (chain.lacks_full(known) and window.alone()):
                 dump = self._begin_dump(window, stack)
@@ -79,31 +85,53 @@ class Run:
 
     def finish(self, stored: Stored) -> Entry:
         """All the further steps at once. Raises as they do; JournalMovedOn: another run was faster."""
+        return self._put_down(self._replicated(stored, patience=self.patience))
+
+    def _replicated(self, stored: Stored, *, patience: float) -> Replicated:
         sealed = backup.check(stored, self.sealer, self.vault)
-        replicated = backup.replicate(sealed, self.vault, copies=self.journals.copies, patience=self.patience)
+        return backup.replicate(sealed, self.vault, copies=self.journals.copies, patience=patience)
+
+    def _put_down(self, replicated: Replicated) -> Entry:
         entry = backup.record(replicated, self.source, self.journals, self.vault)
         backup.release(entry, self.source, self.journals)
         return entry
 
     def _finish_soon(self, link: Stored) -> None:
-        """Before a dump, which holds its tables meanwhile, and does not fail because a peer is away."""
+        """Before a dump, which holds its tables meanwhile, and does not fail because a peer is away.
+
+        The full backup then stands at a moment of its own, and the chain goes on beside it.
+        """
         try:
-            replace(self, patience=min(self.patience, SOON)).finish(link)
-        except NotReplicated as missing:
+            replicated = self._replicated(link, patience=min(self.patience, SOON))
+        except (NotReplicated, Unavailable) as missing:
             if link.backup.kind == "gap":
                 raise
             log.warning("%s The full backup goes on; the next run collects these changes again.", missing)
+            self._parts("changes").let_go(link.backup.parts)
+            return
+        self._put_down(replicated)
 
     def again(self, late: Backup, *, until: Instant | None) -> Entry:
-        """For a link that another run has overtaken: what it wanted to show, from where the chain ends now."""
-        self._parts("changes").let_go(late.parts)
-        done = self.hourly(until=until)
-        return done.entry if isinstance(done, Covered) else self.finish(done)
+        """For a link that another run has overtaken: what it wanted to show, from where the chain ends now.
 
-    def _begin(self, last: Entry | None, why: str, stack: ExitStack) -> Stored:
+        That other run may have been an earlier try of this one, which has recorded this very link.
+        """
+        if known := self.journals.head_for_writing().journal.recorded(late):
+            return known
+        done = self.hourly(until=until)
+        entry = done.entry if isinstance(done, Covered) else self.finish(done)
+        self._parts("changes").let_go(late.parts)
+        return entry
+
+    def _begin(self, last: Entry | None, why: str) -> Stored:
         """Begins the chain anew with a full backup; the journal says why, for from now on the source keeps what is
         not collected.
         """
+        with ExitStack() as stack:
+            window, dump = self._begin_anew(last, why, stack)
+            return self._full(window, dump)
+
+    def _begin_anew(self, last: Entry | None, why: str, stack: ExitStack) -> tuple[Window, Iterator[bytes]]:
         with self.source.exclusively():
             head = self.journals.head_for_writing()
             if chain.end(head.journal) != last:
@@ -115,7 +143,7 @@ class Run:
                 log.warning("%s: %s; a full backup is made now", self.journals.database, why)
             dump = self._begin_dump(window, stack)
             self._record_gap(window, why, after=head)
-        return self._full(window, dump)
+        return window, dump
 
     def _record_gap(self, window: Window, why: str, *, after: Head) -> None:
         link = self._parts("gap").sum_up(window, origin=self.origin, link=window.link(gap=why))
@@ -150,6 +178,8 @@ class Run:
                 else:
                     parts.store("inventory", iter([records.to_bytes(window.update())]))
                 return parts.sum_up(window, origin=self.origin, link=window.link(gap=None))
+        except Unreadable:
+            raise
         except Inexact as doubt:
             log.warning("%s: %s; a full backup is made instead", self.journals.database, doubt.reason)
             return self._parts("gap").sum_up(window, origin=self.origin, link=window.link(gap=doubt.reason))

@@ -131,9 +131,12 @@ class JournalSearch:
         )
 
     def _refuse_rollback(self, head: Head, listing: Listing) -> None:
-        """What is `recorded/<n>` was named by version n. What is `full/<n>` was begun when version n-1 was there."""
+        """What is `recorded/<n>` was named by version n. `full/<n>` and `changes/<n>` were begun at n-1."""
         named = max(numbered(listing.names, database=self.database, what="recorded"), default=0)
-        begun = max(numbered(listing.names, database=self.database, what="full"), default=0)
+        begun = max(
+            (n for what in ("full", "changes") for n in numbered(listing.names, database=self.database, what=what)),
+            default=0,
+        )
         if max(named, begun - 1) > head.journal.sequence:
             raise Corrupted(
                 f"the newest journal of {self.database} found is version {head.journal.sequence}, but the vault holds "

@@ -1,6 +1,7 @@
 """How objects are called in the cluster's pinset and in Kubo: the names by which they are found again.
 
     pgkeep/<database>/full/<n>/<part>        a part of a backup; n: the entry it is, or is about to become
+    pgkeep/<database>/changes/<n>/<part>     the same, of an hour's changes
     pgkeep/<database>/journal/<n>            version n of the journal
     pgkeep/<database>/draft/<n>              a version on its way: litter, if a crash leaves it
     pgkeep/<database>/recorded/<n>/<part>    in Kubo only: version n of the journal has named this part

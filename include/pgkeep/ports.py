@@ -25,6 +25,10 @@ class Inexact(Exception):
         self.reason = reason
 
 
+class Unreadable(Inexact):
+    """What the source keeps for us cannot be read at all, now or later: the chain begins anew, not only at this cut."""
+
+
 class Refused(Exception):
     """A target does not take changes. `reason`: what it says to that, for people, without the statement or its row."""
 
@@ -64,7 +68,9 @@ class Window(Snapshot, Protocol):
     """A moment, and everything that was committed between the cut before it and its own."""
 
     def changes(self) -> Iterator[bytes]:
-        """SQL that psql alone can apply to the database as it was at the cut before. Raises Inexact, Unavailable, ...
+        """SQL that psql alone can apply to the database as it was at the cut before.
+
+        Raises Inexact, Unreadable, Unavailable, ...
 
         Empty if nothing was changed. The caller closes the iterator when it stops early.
         """

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import psycopg
 import pytest
+from psycopg import conninfo, pq
 
 from contracts.test_capture import backup_of
 from fix_majors import NEWEST
@@ -198,6 +199,31 @@ def test_a_publication_where_nothing_else_is_ours_is_left_alone(database: Databa
     assert "publication pgkeep was dropped" in (capture_of(database).broken(last) or "")
     with pytest.raises(ConfigError, match="that pgkeep has not made"):
         begun(database)
+
+
+def test_a_slot_that_somebody_reads_is_another_moment_and_no_gap(database: Database) -> None:
+    last = begun(database)
+    parameters = database.server.parameters(database.name) | {"replication": "database"}
+    reader = pq.PGconn.connect(conninfo.make_conninfo("", **parameters).encode())
+    options = "(proto_version '1', publication_names 'pgkeep')"
+    started = reader.exec_(f'START_REPLICATION SLOT "{SLOT}" LOGICAL 0/0 {options}'.encode())
+    assert started.status == pq.ExecStatus.COPY_BOTH
+    try:
+        with pytest.raises(Disturbed, match="somebody else reads the slot"):
+            carried(database, last)
+    finally:
+        reader.finish()
+
+
+def test_other_roles_are_a_gap(database: Database) -> None:
+    last = begun(database)
+    name = f"role_{database.name}"
+    database.run(f"CREATE ROLE {name}")
+    try:
+        with pytest.raises(Inexact, match="roles, their rights or table spaces were changed"):
+            carried(database, last)
+    finally:
+        database.run(f"DROP ROLE {name}")
 
 
 def told(last: Backup, **position: object) -> Backup:

@@ -10,6 +10,7 @@ from fix_installation import install
 from fix_majors import NEWEST, OLDEST
 from fix_postgres import Database, new_database, new_role, quoted
 from pgkeep.adapters.postgres import LogicalCapture, Server
+from pgkeep.errors import ConfigError
 from pgkeep.model import Backup
 from pgkeep.ports import Inexact
 
@@ -57,6 +58,9 @@ def test_a_keeper_in_a_database_that_its_administrator_has_prepared(
             if major < 14:
                 database.run(READS_ALL_13.format(role=quoted(role.name)))
             assert b"CREATE TABLE later" in carried(capture, last)[0]
+            with pytest.raises(ConfigError, match="owner"):
+                capture.uninstall()
+            assert capture.broken(last) is None, "what it may not remove still works"
 
 
 def test_large_objects_that_nobody_lets_us_look_into_are_never_said_to_be_the_same(

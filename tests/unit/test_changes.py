@@ -292,6 +292,36 @@ def test_a_peer_that_is_down_keeps_the_source_from_forgetting(world: World) -> N
     assert world.rows(Point()) == 13
 
 
+def test_a_full_backup_does_not_wait_for_a_peer_and_the_chain_goes_on_beside_it(world: World) -> None:
+    world.full()
+    world.source.commit(10)
+    world.vault.peers[2].up = False
+    full = world.run.full()
+    world.vault.peers[2].up = True
+    world.source.commit(100)
+    world.run.finish(full)
+    world.hourly()
+    assert world.kinds == ["gap", "full", "full", "changes"]
+    assert world.rows(Point(entry=3)) == 13
+    assert world.rows(Point()) == 113
+    named = {part.cid for entry in world.journal.entries for part in entry.backup.parts}
+    left = {cid for cid, (name, _) in world.vault.cluster.items() if "/journal/" not in name} - named
+    assert not left, "the link that could not be replicated was let go of"
+
+
+def test_what_nobody_can_read_begins_the_chain_anew(world: World) -> None:
+    world.full()
+    world.source.commit(10)
+    world.capture.unreadable = world.capture.slot
+    assert world.hourly().backup.kind == "full"
+    assert world.kinds == ["gap", "full", "gap", "full"]
+    gap = chain.link_of(world.journal.entries[2]).gap
+    assert gap == "what is in it cannot be decoded"
+    world.source.commit(100)
+    assert world.hourly().backup.kind == "changes", "and not again at the next time"
+    assert world.rows(Point()) == 113
+
+
 UNREACHABLE = ("is a gap", "is before the first backup", "no full backup to begin with")
 STEPS = st.lists(
     st.sampled_from(["commit", "commit", "hourly", "full", "doubt", "lost", "dies"]), min_size=1, max_size=9

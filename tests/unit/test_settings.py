@@ -191,3 +191,11 @@ def test_a_broken_connection_never_shows_its_text(secret: str) -> None:
 def test_a_missing_connection_says_which_variable_to_export() -> None:
     with pytest.raises(ConfigError, match="AIRFLOW_CONN_PGKEEP_KUBO"):
         settings.from_environment({})("pgkeep_kubo")
+
+
+def test_a_file_that_takes_no_section_says_what_to_write_by_hand(tmp_path: Path) -> None:
+    path, text = tmp_path / "pgkeep.toml", "databases = {}\n" + GOOD.partition("[databases")[0]
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"takes no section more[^\[]*\[databases\.shop\]"):
+        settings.add_database(path, "shop", {"dbname": "shop"})
+    assert path.read_text(encoding="utf-8") == text

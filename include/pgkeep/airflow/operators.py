@@ -112,9 +112,9 @@ class CheckEncryptionOperator(BackupStep):
 class ReplicateOperator(BackupStep):
     """Waits for the copies, without a worker slot, until the vault's `replication_hours` are over. -> `Replicated`.
 
-    `hours`: another limit instead. `patience`: seconds in the worker before it makes room; `pause`: seconds before the
-    triggerer's first look. Peers that are down or silent meanwhile are waited for. Cleared after that, it goes on;
-    nothing is dumped again.
+    `hours`: another limit instead, for changes; a full backup, which may be large, has its own. `patience`: seconds in
+    the worker before it makes room; `pause`: seconds before the triggerer's first look. Peers that are down or silent
+    meanwhile are waited for. Cleared after that, it goes on; nothing is dumped again.
     """
 
     template_fields = ("sealed",)
@@ -130,8 +130,8 @@ class ReplicateOperator(BackupStep):
 
     def execute(self, context: "Context") -> Record:
         with airflow_outcome():
-            site = self.site()
-            seconds = site.replication_seconds if self.hours is None else 3600 * self.hours
+            site, full = self.site(), records.decode(Sealed, self.sealed).backup.kind == "full"
+            seconds = site.replication_seconds if self.hours is None or full else 3600 * self.hours
             return self._replicate(site, deadline=time.time() + seconds, pause=self.pause)
 
     def go_on(self, context: "Context", event: dict[str, Any]) -> Record:

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"pgkeep: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("pgkeep: interrupted; nothing that looks like a backup is left behind", file=sys.stderr)
+        print("pgkeep: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output went away: nothing of ours may complain about it once more at exit.

@@ -51,11 +51,6 @@ class Airflow:
             time.sleep(0.5)
         raise Unavailable(f"Airflow does not start {dag}: {said}", next_step="see its logs")
 
-    def has_run(self, dag: str) -> bool:
-        """Whether Airflow has ever started that DAG. Raises Unavailable."""
-        answer = self._call("GET", f"/dags/{dag}/dagRuns?limit=1")
-        return answer.ok and bool(answer.json()["dag_runs"])
-
     def first_run(self, dag: str, *, patience: float) -> Run:
         """The first run of a new DAG: the scheduler starts it by itself, as soon as it has read the file."""
         deadline = time.monotonic() + patience

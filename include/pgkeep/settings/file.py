@@ -50,6 +50,10 @@ def add_database(path: str | Path, name: str, own: Mapping[str, str | datetime])
         raise ConfigError(
             f"{path} cannot be written: {error.strerror}", next_step="add to it by hand:\n" + "\n".join(lines)
         ) from error
+    except ValueError as error:  # `databases = {..}`, to which no section can be added
+        raise ConfigError(
+            f"{path} takes no section more ({error})", next_step="add to it by hand:\n" + "\n".join(lines)
+        ) from error
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pgkeep.delta import header, marker
 from pgkeep.errors import ConfigError
 from pgkeep.inventory import Update
 from pgkeep.model import Backup, Cut, Digest, Instant, Link, SlotPosition, Witnesses
-from pgkeep.ports import Inexact, Window
+from pgkeep.ports import Inexact, Unreadable, Window
 from pgkeep.visibility import visible
 
 from .database import MemorySnapshot, MemorySource
@@ -49,6 +49,7 @@ def sample_position(slot: str = "", *, lsn: str = "0/0") -> SlotPosition:
 @dataclass
 class MemoryCapture:
     """`slot`: the token of the slot's beginning, None where there is none. `doubt`: what cannot be carried exactly.
+    `unreadable`: the token of a slot that nobody can read.
 
     `dumping`: whether another run makes up for a missing full backup at the moment. `refuses`: why it cannot begin.
     """
@@ -58,6 +59,7 @@ class MemoryCapture:
     doubt: str | None = None
     dumping: bool = False
     refuses: str | None = None
+    unreadable: str | None = None
 
     def spare_disk(self) -> None:
         """There is no disk."""
@@ -102,6 +104,8 @@ class MemoryWindow(MemorySnapshot):
                 yield header(nonce)
             yield marker(nonce, "transaction", done.xid, "0/0", done.time) + f"{done.rows}\n".encode()
             self.transactions += 1
+        if self.capture.slot == self.capture.unreadable:
+            raise Unreadable("what is in it cannot be decoded")
         if self.capture.doubt:
             raise Inexact(self.capture.doubt)
         if found:

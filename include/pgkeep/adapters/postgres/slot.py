@@ -84,12 +84,6 @@ def lost(connection: Session, slot: str) -> str | None:
     return None
 
 
-def in_use(connection: Session, slot: str) -> bool:
-    """Whether somebody reads the slot at this moment. Raises psycopg.Error."""
-    state = look_at(connection, slot)
-    return state is not None and state.active
-
-
 def drop(connection: Session, server: Server, slot: str) -> bool:
     """Lets the slot and the WAL it kept go; whether there was one. Raises Unavailable: somebody reads it now."""
     with translated(server):
@@ -155,7 +149,13 @@ def peek(moment: Moment, slot: str, tools: Tools, *, encoding: str, upto: str) -
     command = Command(
         tools=tools,
         program="psql",
-        arguments=("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--command={query.as_string(None)}"),
+        arguments=(
+            "--no-psqlrc",
+            "--quiet",
+            "--set=ON_ERROR_STOP=1",
+            "--set=VERBOSITY=verbose",
+            f"--command={query.as_string(None)}",
+        ),
         server=pinned,
         dbname=moment.dbname,
     )

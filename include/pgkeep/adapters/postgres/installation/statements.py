@@ -69,7 +69,7 @@ def script(*, server_version: int, event_triggers: bool) -> str:
         f"{'a superuser' if event_triggers else 'the owner of its tables'}:\n"
         "--   psql -X -v ON_ERROR_STOP=1 -f FILE DATABASE\n"
         "-- After that `pgkeep init` puts the tables that have an identity on the publication's list, one by one,\n"
-        "-- gives those of `full_identity` REPLICA IDENTITY FULL, and makes the replication slot.\n"
+        "-- and gives those of `full_identity` REPLICA IDENTITY FULL. The first backup makes the replication slot.\n"
         f"BEGIN;\n{preparation()}\n{body}\nCOMMIT;\n"
     )
 

@@ -49,14 +49,18 @@ class LogicalCapture:
         """Lets the slot go if it keeps more WAL than it may: the source must not stop for us. Raises Unavailable."""
         with self._connected() as connection:
             state = slots.look_at(connection, self._slot)
-            if state is not None and state.kept > self._kept:
-                slots.drop(connection, self._source.server, self._slot)
-                log.error(
-                    "%s kept %d bytes of WAL for changes that were not collected, more than slot_limit_gb allows: "
-                    "the slot was dropped. No changes are kept until the next collection has made a full backup",
-                    self._source.label,
-                    state.kept,
-                )
+            if state is None or state.kept <= self._kept / 2:
+                return
+            said = f"{self._source.label} keeps {state.kept} bytes of WAL for changes that were not collected"
+            if state.kept <= self._kept:
+                log.warning("%s; beyond %d (slot_limit_gb) the slot is dropped. See why runs fail", said, self._kept)
+                return
+            slots.drop(connection, self._source.server, self._slot)
+            log.error(
+                "%s, more than slot_limit_gb allows: the slot was dropped. No changes are kept until the next run "
+                "has made a full backup",
+                said,
+            )
 
     def script(self) -> str:
         """What `install` does, as SQL for somebody to read and to run. Raises Unavailable, ConfigError."""
@@ -76,8 +80,8 @@ class LogicalCapture:
     def uninstall(self) -> None:
         """Takes all of it away, and the slot. Safe to repeat. Raises ConfigError, Unavailable."""
         with self._connected() as connection, translated(self._source.server):
+            remove(connection)  # first: a role that may not do that must not have lost the slot
             slots.drop(connection, self._source.server, self._slot)
-            remove(connection)
 
     def broken(self, last: Backup) -> str | None:
         """Why the changes since that link cannot be had any more, or None. Raises Unavailable, ConfigError."""
