@@ -9,19 +9,19 @@ backup.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Literal, NewType
+from typing import Literal
 
-Cid = NewType("Cid", str)
-"""IPFS content identifier (CIDv1, base32) of an object's ciphertext."""
-Digest = NewType("Digest", str)
-"""SHA-256, 64 lower-case hexadecimal digits."""
-KeyFingerprint = NewType("KeyFingerprint", str)
-"""OpenPGP fingerprint of a primary key, upper-case hexadecimal digits."""
-PeerId = NewType("PeerId", str)
-"""Identity of a Kubo daemon in the swarm: two cluster peers on one Kubo are one copy."""
-Instant = NewType("Instant", str)
-"""A moment in UTC, ISO 8601 with microseconds and a trailing Z: text order is time order."""
+from pgkeep.positions import LogPosition as LogPosition
+from pgkeep.positions import Position as Position
+from pgkeep.positions import SlotPosition as SlotPosition
+from pgkeep.positions import Witnesses as Witnesses
+from pgkeep.scalars import Cid as Cid
+from pgkeep.scalars import Digest as Digest
+from pgkeep.scalars import Instant as Instant
+from pgkeep.scalars import KeyFingerprint as KeyFingerprint
+from pgkeep.scalars import PeerId as PeerId
+from pgkeep.scalars import instant as instant
+from pgkeep.scalars import now as now
 
 Kind = Literal["full", "changes", "gap"]
 """`full`: the whole database. `changes`: what was committed since the cut before. `gap`: nothing carries from there."""
@@ -37,65 +37,6 @@ class Cut:
     time: Instant
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Witnesses:
-    """What has another value when something was changed that no row shows: catalogs (quick, now and then a false alarm)
-    and schema, the database's own properties, roles, large objects, sequences. `tables`: by name, of those that are
-    looked at as a whole. `ignored`: the tables whose rows are not kept.
-    """
-
-    catalogs: str
-    schema: Digest
-    properties: Digest
-    globals: Digest
-    large_objects: str
-    sequences: Digest
-    tables: Mapping[str, str]
-    ignored: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlotPosition:
-    """Where a source with a replication slot stands at a cut, so that the next window is known to begin exactly there.
-
-    `slot` has kept the WAL from `retained` (an LSN) on; `token` was written into it right after the cut. `system`,
-    `timeline`, `database` and `publication` (their oids) say which history that is. `altered`: when the newest
-    transaction ended whose DDL is in what is kept. The rest are witnesses, too. `triggers`: of our own event triggers;
-    `definitions`: of each object, by the oids of its catalog and its own; `identities`: by table (its oid), the columns
-    that are GENERATED ALWAYS AS IDENTITY.
-    """
-
-    slot: str
-    system: str
-    timeline: int
-    database: int
-    publication: int
-    retained: str
-    token: str
-    altered: Instant
-    triggers: str
-    definitions: Mapping[str, str]
-    identities: Mapping[str, tuple[str, ...]]
-    witnesses: Witnesses
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogPosition:
-    """Where a source whose log is read stands at a cut, so that the next window is known to begin exactly there.
-
-    `system`, `timeline` and `database` (its oid) say which history that is; `started`: when the server was; `settings`:
-    what it logs.
-    """
-
-    system: str
-    timeline: int
-    database: int
-    started: str
-    settings: Digest
-    witnesses: Witnesses
-
-
-Position = SlotPosition | LogPosition
 Exactness = Literal["proven", "not proven"]
 
 
@@ -233,13 +174,3 @@ class Covered:
     """Nothing was to do: an entry shows that moment, or a later one, already."""
 
     entry: Entry
-
-
-def now() -> Instant:
-    """This moment, by this machine's clock."""
-    return instant(datetime.now(UTC))
-
-
-def instant(moment: datetime) -> Instant:
-    """An aware datetime as the text that records carry."""
-    return Instant(moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
