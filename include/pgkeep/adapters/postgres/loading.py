@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .gate import connect, translated
 from .programs import Tools, find_tools
-from .running import Command, through, write
+from .running import Command, Hear, through, write
 from .server import Server
 
 MAGIC = b"PGDMP"
@@ -27,6 +27,8 @@ LONGEST_SETTINGS = 1 << 16
 RESTORE = ("--format=custom", "--exit-on-error", "--no-tablespaces")
 # TERSE: a statement and the row that it failed for are nothing for a log.
 PSQL = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse", "--file=-")
+# VERBOSE: with SQLSTATE. What it says besides, rows among it, whoever hears it must leave out.
+SCRIPT = ("--no-psqlrc", "--quiet", "--set=VERBOSITY=verbose", "--set=SHOW_CONTEXT=never", "--file=-")
 # What is lost if the server crashes now is restored again anyway, and taking the place is a synchronous commit.
 FASTER = "-c synchronous_commit=off"
 
@@ -71,6 +73,27 @@ def apply(changes: Iterable[bytes], *, server: Server, dbname: str, bin_dir: Pat
     with _closed_at_the_end(changes):
         tools = find_tools(server_major(server, dbname), directory=bin_dir)
         write(_command(tools, "psql", PSQL, server, dbname), changes)
+
+
+def run(
+    script: Iterable[bytes],
+    *,
+    server: Server,
+    dbname: str,
+    keep_going: bool,
+    hear: Hear,
+    bin_dir: Path | None = None,
+) -> None:
+    """Runs somebody's script by psql, to its end or to the first error. What `script` raises comes out unchanged.
+
+    Raises ToolFailedError; ConfigError: no psql on this machine.
+    """
+    with _closed_at_the_end(script):
+        major = server_major(server, dbname)
+        tools = find_tools(major, directory=bin_dir)
+        command = _command(tools, "psql", (*SCRIPT, f"--set=ON_ERROR_STOP={int(not keep_going)}"), server, dbname)
+        chunks = iter(script) if major >= SETS_TRANSACTION_TIMEOUT else without_refused_line(iter(script))
+        write(command, chunks, hear=hear)
 
 
 def server_major(server: Server, dbname: str) -> int:
