@@ -111,7 +111,7 @@ def require_success(replayed: Replayed, *, label: str) -> None:
     if failed:
         said = "; ".join(f"{file}: {failures.count} failed ({'; '.join(failures.first)})" for file, failures in failed)
         raise NotRestorable(
-            f"{label} came back without {replayed.failed} statements that failed, in {len(failed)} of "
+            f"{label} came back, but {replayed.failed} of its statements failed, in {len(failed)} of "
             f"{len(replayed.files)} files: {said}",
             next_step="look at these lines (pgkeep lpbm decrypt CID), and drop the database if it will not do",
         )

@@ -171,7 +171,7 @@ def test_going_on_says_what_failed_in_the_end(tmp_path: Path) -> None:
     assert target.database is not None
     assert target.database.totals.rows == 12
     assert [failures.count for _, failures in replayed.files] == [0, 1, 9]
-    with pytest.raises(NotRestorable, match=r"10 statements that failed, in 2 of 3 files: .* 9 failed") as caught:
+    with pytest.raises(NotRestorable, match=r"10 of its statements failed, in 2 of 3 files: .* 9 failed") as caught:
         lpbm.require_success(replayed, label="db/shop")
     assert str(caught.value).count("it is bad") == 1 + ancestry.FIRST
 
