@@ -6,7 +6,7 @@
 LPBM compared nothing and recorded nothing to compare with: what it has kept is replayed, and every error is said.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pgkeep import ancestry
@@ -57,7 +57,7 @@ class VaultArchive:
         """From the first place that begins to give it. Raises Unavailable."""
         return self.read_cid(file.cid)
 
-    def read_cid(self, cid: Cid) -> Iterator[bytes]:
+    def read_cid(self, cid: Cid) -> Generator[bytes]:
         """An object, from the first place that begins to give it. Raises Unavailable."""
         why: Unavailable | None = None
         for place in self.vault.places():
@@ -81,6 +81,8 @@ class VaultArchive:
             return next(chunks, None) is not None
         except Unavailable:
             return False
+        finally:
+            chunks.close()
 
 
 def restore(

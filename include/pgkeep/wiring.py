@@ -149,7 +149,7 @@ def open_vault(settings: Settings, connections: Connections) -> IpfsVault:
     return IpfsVault([_peer(peer, connections) for peer in settings.vault.peers])
 
 
-def legacy_archive(vault: IpfsVault) -> Archive:
+def legacy_archive(vault: IpfsVault) -> VaultArchive:
     """LPBM's files, in the cluster."""
     return VaultArchive(vault=vault)
 

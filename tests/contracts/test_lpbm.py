@@ -211,6 +211,16 @@ def test_a_full_that_was_cut_off_between_two_blocks(
     refused(legacy, place, NotRestorable, says="it does not end as pg_dump ends its scripts")
 
 
+def test_a_full_that_leaves_for_another_database(
+    legacy: Legacy, sandbox: Mapping[str, str], source: Database, place: Database
+) -> None:
+    url = f"{sandbox['PGKEEP_SOURCE_URL']}/{source.name}"
+    dump = subprocess.run(["pg_dump", "--create", "-d", url], env=dict(sandbox), capture_output=True, check=True).stdout
+    legacy.add("full", dump)
+    refused(legacy, place, NotRestorable, says="it leaves for another database")
+    assert not Database(server=place.server, name=source.name).exists()
+
+
 def test_psql_that_is_killed_is_no_refusal(place: Database) -> None:
     def script() -> Iterator[bytes]:
         yield b"SELECT pg_sleep(60);\n"

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from pgkeep.cli import main
 from pgkeep.errors import ConfigError, Corrupted, NotRestorable
 from pgkeep.model import Cid
 from pgkeep.testing import MemoryTarget, MemoryVault
+from unit.test_changes import World as Kept
 from unit.test_lpbm_encryption import wrong_padding
 from unit.test_stories import ORIGIN, World
 
@@ -229,6 +231,19 @@ def test_the_first_full_backup_names_the_ancestors() -> None:
     assert sentences.continues(entry, files).startswith("entry 1 continues 3 files of LPBM: pgkeep fetch ")
     with pytest.raises(ConfigError, match=r"has a full backup already \(entry 1\)"):
         lpbm.require_new(world.journals.head_for_writing().journal)
+
+
+def test_an_import_that_was_interrupted_can_be_repeated() -> None:
+    """The gap with which changes begin to be kept is recorded before the full backup is."""
+    kept = Kept()
+    run = replace(kept.run, ancestry=write_journal(journal("full", "delta")))
+    run.full()
+    assert kept.kinds == ["gap"]
+    lpbm.require_new(kept.journal)
+    entry = run.finish(run.full())
+    assert kept.kinds == ["gap", "changes", "full"]
+    assert len(lpbm.ancestors(entry, kept.sealer, kept.vault)) == 2
+    assert lpbm.ancestors(kept.full(), kept.sealer, kept.vault) == ()
 
 
 def test_other_backups_have_no_ancestors() -> None:

@@ -119,7 +119,7 @@ def _password(path: str | None) -> bytes:
     if path is not None:
         found = _read(path).removesuffix(b"\n").removesuffix(b"\r")
     elif VARIABLE in os.environ:
-        found = os.environb[VARIABLE.encode()]
+        found = os.fsencode(os.environ.pop(VARIABLE))  # no program that we start is to have it
     elif sys.stdin.isatty():
         found = getpass.getpass("LPBM's password: ").encode()
     else:
@@ -143,6 +143,10 @@ def _journal(path: str) -> tuple[LegacyFile, ...]:
 def _archive(directory: str | None) -> Archive:
     if directory is not None:
         return wiring.legacy_folder(Path(directory))
+    return _cluster()
+
+
+def _cluster() -> lpbm.VaultArchive:
     return wiring.legacy_archive(wiring.open_vault(loaded_settings(), connections()))
 
 
@@ -151,7 +155,7 @@ def _bytes_of(file: str) -> Iterator[bytes]:
         return read_path(Path(file))
     if not CID.fullmatch(file):
         raise ConfigError(f"there is no file {file}, and it is no CID", next_step="pgkeep lpbm list JOURNAL shows CIDs")
-    return lpbm.VaultArchive(vault=wiring.open_vault(loaded_settings(), connections())).read_cid(Cid(file))
+    return _cluster().read_cid(Cid(file))
 
 
 def _read(path: str) -> bytes:

@@ -1,7 +1,8 @@
 """A new database that is made by somebody's scripts."""
 
 import contextlib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +18,10 @@ from .gate import Session, connect, translated
 from .properties import read_properties
 from .running import ToolFailedError
 from .server import Server
+
+ELSEWHERE = re.compile(rb"^\\c(onnect)?\s", re.MULTILINE)
+"""How `pg_dump --create` leaves for the database that it has made. In COPY, no line of data begins so."""
+BEGINNING = 1 << 16
 
 
 class Beside(Protocol):
@@ -40,6 +45,15 @@ class PostgresBlank:
     def run(self, script: Iterable[bytes], *, keep_going: bool) -> Failures:
         """As the port says: psql -X -q, and ON_ERROR_STOP unless `keep_going`. Raises Refused, Unavailable."""
         heard = Complaints()
+        with loading.closed_at_the_end(script):
+            self._run(_staying(iter(script)), heard, keep_going=keep_going)
+        return heard.failures
+
+    def take_place(self, *, replace: bool) -> str | None:
+        """As in the port Fresh."""
+        return self.fresh.take_place(replace=replace)
+
+    def _run(self, script: Iterator[bytes], heard: Complaints, *, keep_going: bool) -> None:
         try:
             loading.run(
                 script,
@@ -52,11 +66,19 @@ class PostgresBlank:
         except ToolFailedError as failure:
             self.fresh.require_server(failure)
             raise Refused("; ".join(heard.first) or str(failure)) from None  # psql may have quoted a row
-        return heard.failures
 
-    def take_place(self, *, replace: bool) -> str | None:
-        """As in the port Fresh."""
-        return self.fresh.take_place(replace=replace)
+
+def _staying(script: Iterator[bytes]) -> Iterator[bytes]:
+    """The script, unless it begins by leaving for a database that may be somebody's. Raises Refused."""
+    head = b""
+    for chunk in script:
+        head += chunk
+        if len(head) >= BEGINNING:
+            break
+    if ELSEWHERE.search(head):
+        raise Refused("it leaves for another database (\\connect: pg_dump --create wrote it)")
+    yield head
+    yield from script
 
 
 def empty_inventory(server: Server, dbname: str) -> Inventory:

@@ -39,7 +39,7 @@ def load(dump: Iterable[bytes], *, server: Server, dbname: str, bin_dir: Path | 
     Raises ToolFailedError; ConfigError: no fitting pg_restore on this machine.
     """
     major = server_major(server, dbname)
-    with _closed_at_the_end(dump):
+    with closed_at_the_end(dump):
         first, chunks = _peek(dump)
         tools = find_tools(max(major, _oldest_reader(first)), directory=bin_dir)
         if tools.major >= SETS_TRANSACTION_TIMEOUT > major:
@@ -56,7 +56,7 @@ def _load_as_script(chunks: Iterator[bytes], tools: Tools, server: Server, dbnam
 
 
 @contextmanager
-def _closed_at_the_end(dump: Iterable[bytes]) -> Iterator[None]:
+def closed_at_the_end(dump: Iterable[bytes]) -> Iterator[None]:
     """Who makes the dump learns that nobody reads on, even while a traceback still holds on to it."""
     try:
         yield
@@ -70,7 +70,7 @@ def apply(changes: Iterable[bytes], *, server: Server, dbname: str, bin_dir: Pat
 
     Raises ToolFailedError; ConfigError: no psql on this machine.
     """
-    with _closed_at_the_end(changes):
+    with closed_at_the_end(changes):
         tools = find_tools(server_major(server, dbname), directory=bin_dir)
         write(_command(tools, "psql", PSQL, server, dbname), changes)
 
@@ -88,7 +88,7 @@ def run(
 
     Raises ToolFailedError; ConfigError: no psql on this machine.
     """
-    with _closed_at_the_end(script):
+    with closed_at_the_end(script):
         major = server_major(server, dbname)
         tools = find_tools(major, directory=bin_dir)
         command = _command(tools, "psql", (*SCRIPT, f"--set=ON_ERROR_STOP={int(not keep_going)}"), server, dbname)
