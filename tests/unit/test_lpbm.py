@@ -1,7 +1,6 @@
 """Moving from LPBM: its journal, its encryption, and the stories over the doubles."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -15,12 +14,10 @@ from pgkeep import ancestry, backup, lpbm, sentences
 from pgkeep.adapters.lpbm import Folder, LegacyOpener
 from pgkeep.adapters.postgres.complaints import Complaints
 from pgkeep.ancestry import LegacyFile, newest, read_journal, write_journal
-from pgkeep.cli import main
 from pgkeep.errors import ConfigError, Corrupted, NotRestorable
 from pgkeep.model import Cid
 from pgkeep.testing import MemoryTarget, MemoryVault
 from unit.test_changes import World as Kept
-from unit.test_lpbm_encryption import wrong_padding
 from unit.test_stories import ORIGIN, World
 
 A, B = "Qm" + "a" * 44, "bafy" + "b" * 55
@@ -250,70 +247,3 @@ def test_other_backups_have_no_ancestors() -> None:
     world = World()
     world.journals.begin()
     assert lpbm.ancestors(world.full(), world.sealer, world.vault) == ()
-
-
-# --- the command line --------------------------------------------------------------------------------------------
-
-
-def run(arguments: Sequence[str], capfdbinary: pytest.CaptureFixture[bytes]) -> tuple[int, bytes, str]:
-    code = main(["lpbm", *arguments])
-    said = capfdbinary.readouterr()
-    return code, said.out, said.err.decode()
-
-
-@pytest.fixture
-def one(tmp_path: Path) -> Path:
-    path = tmp_path / "one.sql.enc"
-    path.write_bytes(encrypted(b"SELECT 'secret';\n"))
-    (tmp_path / "password").write_text(f"{PASSWORD}\n", encoding="utf-8")
-    return path
-
-
-def test_a_file_is_decrypted(one: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    password = str(one.with_name("password"))
-    assert run(["decrypt", str(one), "--password-file", password], capfdbinary)[:2] == (0, b"SELECT 'secret';\n")
-    out = one.with_name("out.sql")
-    assert run(["decrypt", str(one), "-o", str(out), "--password-file", password], capfdbinary)[:2] == (0, b"")
-    assert (out.read_bytes(), out.stat().st_mode & 0o777) == (b"SELECT 'secret';\n", 0o600)
-
-
-def test_nothing_half_done_is_written(
-    one: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one.write_bytes(wrong_padding(b"SELECT 1;\n" * 20_000))
-    monkeypatch.setenv("LPBM_PASSWORD", "hunter2")
-    code, out, said = run(["decrypt", str(one), "-o", str(one.with_name("out.sql"))], capfdbinary)
-    assert (code, out) == (6, b"")
-    assert "wrong password, or the file is damaged" in said
-    assert "hunter2" not in said
-    assert sorted(path.name for path in one.parent.iterdir()) == ["one.sql.enc", "password"]
-
-
-@pytest.mark.parametrize("password", [None, ""])
-def test_a_missing_password_is_said(
-    password: str | None, one: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("LPBM_PASSWORD", raising=False)
-    if password is not None:
-        monkeypatch.setenv("LPBM_PASSWORD", password)
-    code, _, said = run(["decrypt", str(one), "-o", "out"], capfdbinary)
-    assert code == 3
-    assert "set LPBM_PASSWORD" in said
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "says"),
-    [
-        (["list", "nowhere.txt"], 3, "nowhere.txt cannot be read"),
-        (["list", "/dev/null"], 3, "names no file"),
-        (["decrypt", "nowhere.enc", "-o", "x"], 3, "there is no file nowhere.enc, and it is no CID"),
-        (["restore", "nowhere.txt", "--into", "postgresql://h/x"], 3, "nowhere.txt cannot be read"),
-        (["import", "shop", "--journal", "nowhere.txt"], 3, "nowhere.txt cannot be read"),
-    ],
-)
-def test_what_cannot_be_read_is_named(
-    arguments: list[str], code: int, says: str, capfdbinary: pytest.CaptureFixture[bytes]
-) -> None:
-    found = run(arguments, capfdbinary)
-    assert found[0] == code
-    assert says in found[2]
