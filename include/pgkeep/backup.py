@@ -35,9 +35,18 @@ def begin(source: Source, journals: JournalStore) -> Head:
 
 
 def capture(
-    source: Source, sealer: Sealer, vault: Vault, journals: JournalStore, *, origin: Origin, watch: Watch = unwatched
+    source: Source,
+    sealer: Sealer,
+    vault: Vault,
+    journals: JournalStore,
+    *,
+    origin: Origin,
+    ancestry: bytes = b"",
+    watch: Watch = unwatched,
 ) -> Stored:
     """The whole database as it is now, one stream per part: PostgreSQL -> zstd -> OpenPGP -> the own peer.
+
+    `ancestry`: what it is the first backup after, if anything.
 
     Nothing of it touches a disk of ours. Raises what the ports raise; then what was already stored is let go again.
     """
@@ -46,7 +55,8 @@ def capture(
         number = next_number(journals)
         parts = Parts(kind="full", number=number, database=journals.database, sealer=sealer, vault=vault)
         with parts.or_nothing(), source.snapshot() as snapshot:
-            return dump(snapshot, watch("dump", snapshot.dump()), parts, origin=origin, watch=watch)
+            dumped = watch("dump", snapshot.dump())
+            return dump(snapshot, dumped, parts, origin=origin, ancestry=ancestry, watch=watch)
 
     return undisturbed(attempt)
 
@@ -63,13 +73,21 @@ def undisturbed(attempt: Callable[[], T]) -> T:
 
 
 def dump(
-    snapshot: Snapshot, dumped: Iterator[bytes], parts: Parts, *, origin: Origin, watch: Watch = unwatched
+    snapshot: Snapshot,
+    dumped: Iterator[bytes],
+    parts: Parts,
+    *,
+    origin: Origin,
+    ancestry: bytes = b"",
+    watch: Watch = unwatched,
 ) -> Stored:
     """Fills the parts of a full backup of that moment; `dumped`: what its `dump` gives."""
     parts.store("dump", dumped)
     parts.store("globals", watch("globals", snapshot.globals()))
     inventory = snapshot.inventory()
     parts.store("inventory", iter([records.to_bytes(inventory)]))
+    if ancestry:
+        parts.store("ancestry", iter([ancestry]))
     return parts.sum_up(snapshot, origin=origin, totals=inventory.totals)
 
 

@@ -31,7 +31,10 @@ BEGINNING = "the first backup: changes are kept from here on"
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run for one database. `patience`: seconds to wait for the copies of a link that is finished here."""
+    """One run for one database. `patience`: seconds to wait for the copies of a link that is finished here.
+
+    `ancestry`: what a full backup is the first one after, if anything.
+    """
 
     source: Source
     capture: Capture
@@ -40,6 +43,7 @@ class Run:
     journals: JournalStore
     origin: Origin
     patience: float
+    ancestry: bytes = b""
     watch: Watch = unwatched
 
     def full(self) -> Stored:
@@ -165,7 +169,7 @@ class Run:
         """The full backup of the window's moment."""
         parts = self._parts("full")
         with parts.or_nothing():
-            return backup.dump(window, dump, parts, origin=self.origin, watch=self.watch)
+            return backup.dump(window, dump, parts, origin=self.origin, ancestry=self.ancestry, watch=self.watch)
 
     def _link(self, window: Window) -> Stored:
         """The changes of the window as a link, or a gap if they cannot be carried exactly."""

@@ -25,7 +25,8 @@ from pgkeep.scalars import now as now
 
 Kind = Literal["full", "changes", "gap"]
 """`full`: the whole database. `changes`: what was committed since the cut before. `gap`: nothing carries from there."""
-PartName = Literal["dump", "globals", "inventory", "changes"]
+PartName = Literal["dump", "globals", "inventory", "changes", "ancestry"]
+"""`ancestry`: the journal of LPBM, if that kept the database before; with the first full backup."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

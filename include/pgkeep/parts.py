@@ -19,6 +19,7 @@ AUDIENCES: Mapping[PartName, Audience] = {
     "globals": "backup",
     "changes": "backup",
     "inventory": "journal",
+    "ancestry": "journal",
 }
 
 

@@ -3,12 +3,15 @@
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+from pgkeep.ancestry import LegacyFile
 from pgkeep.journal import Journal
+from pgkeep.lpbm import Replayed
 from pgkeep.model import Backup, Covered, Entry, Instant, Replicated, Sealed, Stored
 from pgkeep.plan import RecoveryPlan
 from pgkeep.progress import human_size, human_time
 from pgkeep.restore import Restored
 
+NO_FULL = "no full backup is named: nothing can be restored from these alone"
 APPLIED = 20_000
 """Changes that a target is expected to apply in a second."""
 
@@ -172,6 +175,42 @@ def entry_table(journal: Journal, rows: Sequence[tuple[Entry, int | None]]) -> s
     widths = [max(len(row[i]) for row in table) for i in range(len(header))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
     return "\n".join([f"{journal.database}: version {journal.sequence} of the journal", *lines])
+
+
+def continues(entry: Entry, files: Sequence[LegacyFile] | None) -> str:
+    """Where the files are named that LPBM made before the entry. `files`: None if that cannot be read now."""
+    part = entry.backup.part("ancestry")
+    assert part is not None
+    number = "the files" if files is None else counted(len(files), "file")
+    return f"entry {entry.sequence} continues {number} of LPBM: pgkeep fetch {part.cid}"
+
+
+def legacy_table(files: Sequence[LegacyFile], used: Sequence[LegacyFile]) -> str:
+    """The files in LPBM's journal, oldest first; marked are those that the newest restore uses."""
+    header = ("LINE", "KIND", "MADE", "CID")
+    table = [header, *((str(f.number), f.kind, moment(f.time), str(f.cid)) for f in files)]
+    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
+    marks = [" ", *("*" if file in used else " " for file in files)]
+    lines = [
+        f"{mark} " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for mark, row in zip(marks, table, strict=True)
+    ]
+    return "\n".join([*lines, f"* the newest restore uses {_legacy_way(used)}" if used else NO_FULL])
+
+
+def replayed_line(replayed: Replayed, label: str) -> str:
+    """What came back of LPBM's, and that nothing proves it."""
+    files = [file for file, _ in replayed.files]
+    failed = f"{counted(replayed.failed, 'statement')} failed" if replayed.failed else "no statement failed"
+    return (
+        f"{label}: replayed {_legacy_way(files)}; {failed}. Nothing was compared: LPBM recorded nothing to compare "
+        "with. Look at it before you rely on it"
+    )
+
+
+def _legacy_way(files: Sequence[LegacyFile]) -> str:
+    deltas = f" and {counted(len(files) - 1, 'delta')} up to {moment(files[-1].time)}" if len(files) > 1 else ""
+    return f"the full of {moment(files[0].time)} (line {files[0].number}){deltas}"
 
 
 def _row(entry: Entry, copies: int | None) -> tuple[str, ...]:

@@ -6,10 +6,12 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from pgkeep import backup
 from pgkeep.adapters.ipfs import Endpoint, IpfsVault, PeerAddress
+from pgkeep.adapters.lpbm import Folder, LegacyOpener
 from pgkeep.adapters.openpgp import OpenPgpSealer
 from pgkeep.adapters.postgres import (
     LogicalCapture,
@@ -19,9 +21,11 @@ from pgkeep.adapters.postgres import (
     server_from_parameters,
     server_from_url,
 )
+from pgkeep.ancestry import Archive
 from pgkeep.changes import Run
 from pgkeep.errors import ConfigError, JournalMovedOn
 from pgkeep.journal_store import JournalStore
+from pgkeep.lpbm import VaultArchive
 from pgkeep.model import Entry, Instant, Origin, Replicated, Stored
 from pgkeep.ports import Watch
 from pgkeep.settings import Connection, Connections, Database, Peer, Settings
@@ -54,7 +58,7 @@ class Site:
             )
         return self.capture
 
-    def run(self, *, origin: Origin, patience: float, watch: Watch) -> Run:
+    def run(self, *, origin: Origin, patience: float, watch: Watch, ancestry: bytes = b"") -> Run:
         """One run that keeps changes. Raises ConfigError where only full backups are wanted."""
         return Run(
             source=self.source,
@@ -64,14 +68,17 @@ class Site:
             journals=self.journals,
             origin=origin,
             patience=patience,
+            ancestry=ancestry,
             watch=watch,
         )
 
-    def full(self, *, origin: Origin, patience: float, watch: Watch) -> Stored:
-        """A full backup, captured: at the end of a link where changes are kept."""
+    def full(self, *, origin: Origin, patience: float, watch: Watch, ancestry: bytes = b"") -> Stored:
+        """A full backup, captured: at the end of a link where changes are kept. `ancestry`: what it continues."""
         if self.capture is not None:
-            return self.run(origin=origin, patience=patience, watch=watch).full()
-        return backup.capture(self.source, self.sealer, self.vault, self.journals, origin=origin, watch=watch)
+            return self.run(origin=origin, patience=patience, ancestry=ancestry, watch=watch).full()
+        return backup.capture(
+            self.source, self.sealer, self.vault, self.journals, origin=origin, ancestry=ancestry, watch=watch
+        )
 
     def record(
         self, replicated: Replicated, *, origin: Origin, patience: float, watch: Watch, until: Instant | None = None
@@ -140,6 +147,21 @@ def journals(settings: Settings, name: str, *, vault: IpfsVault, sealer: OpenPgp
 def open_vault(settings: Settings, connections: Connections) -> IpfsVault:
     """The private cluster, seen from this node."""
     return IpfsVault([_peer(peer, connections) for peer in settings.vault.peers])
+
+
+def legacy_archive(vault: IpfsVault) -> VaultArchive:
+    """LPBM's files, in the cluster."""
+    return VaultArchive(vault=vault)
+
+
+def legacy_folder(path: Path) -> Archive:
+    """LPBM's files, in a directory."""
+    return Folder(path=path)
+
+
+def legacy_opener(password: bytes) -> LegacyOpener:
+    """LPBM's encryption, backwards."""
+    return LegacyOpener(password=password)
 
 
 def open_sealer(settings: Settings) -> OpenPgpSealer:

@@ -77,6 +77,20 @@ def test_a_laptop_without_airflow_brings_the_database_back(node: Node, shop: str
     assert "3 of 3" in listed.stdout
 
 
+def test_what_reads_lpbms_files_is_an_extra(bare: Path, tmp_path: Path) -> None:
+    assert "cryptography" not in closure("pgkeep")
+    file = tmp_path / "of-lpbm"
+    file.write_bytes(bytes(48))
+    said = subprocess.run(
+        [bare / "pgkeep", "lpbm", "decrypt", file, "-o", tmp_path / "out"],
+        env={"LPBM_PASSWORD": "x"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (said.returncode, "Next: pip install pgkeep[lpbm]" in said.stderr) == (3, True)
+
+
 def test_the_wheel_carries_the_dags(bare: Path) -> None:
     (site,) = (bare.parent / "lib").glob("python*/site-packages")
     assert (site / "pgkeep" / "dags" / "pgkeep_full.py").is_file()

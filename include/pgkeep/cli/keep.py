@@ -6,15 +6,17 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from pgkeep import backup, preflight, records, sentences, settings, wiring
+from pgkeep import backup, lpbm, preflight, records, sentences, settings, wiring
+from pgkeep.ancestry import LegacyFile
 from pgkeep.cli.context import Commands, connections, given, loaded_settings, seconds, watch
 from pgkeep.cli.pending import Pending
-from pgkeep.errors import ConfigError, Unavailable
+from pgkeep.errors import ConfigError, PgkeepError, Unavailable
 from pgkeep.model import Entry, Origin, Sealed, Stored
-from pgkeep.ports import Vault
+from pgkeep.ports import Sealer, Vault
 
 log = logging.getLogger(__name__)
 
@@ -103,12 +105,22 @@ def _source(source: str) -> dict[str, str]:
 def make_backup(chosen: argparse.Namespace) -> None:
     """`pgkeep backup NAME [--full]`: the very steps that Airflow's tasks take."""
     site = wiring.site(loaded_settings(), chosen.name, connections())
-    pending = Pending(chosen.name)
-    origin = Origin(host=socket.gethostname(), by="command line")
-    sealed = pending.read() if chosen.resume else _captured(site, origin, chosen)
+    origin = own_origin()
+    sealed = Pending(chosen.name).read() if chosen.resume else _captured(site, origin, chosen)
+    carry_through(site, sealed, origin=origin, patience=chosen.wait)
+
+
+def own_origin() -> Origin:
+    """Who makes the backups of this command line."""
+    return Origin(host=socket.gethostname(), by="command line")
+
+
+def carry_through(site: wiring.Site, sealed: Sealed, *, origin: Origin, patience: float) -> None:
+    """All steps after the check; until it is recorded, `pgkeep backup NAME --resume` can go on from there."""
+    pending = Pending(site.database.name)
     pending.write(sealed)
-    replicated = backup.replicate(sealed, site.vault, copies=site.copies, patience=chosen.wait)
-    entry = site.record(replicated, origin=origin, patience=chosen.wait, watch=watch())
+    replicated = backup.replicate(sealed, site.vault, copies=site.copies, patience=patience)
+    entry = site.record(replicated, origin=origin, patience=patience, watch=watch())
     pending.forget()
     backup.release(entry, site.source, site.journals)
     print(sentences.entry_line(entry))
@@ -127,8 +139,8 @@ def _captured(site: wiring.Site, origin: Origin, chosen: argparse.Namespace) -> 
 def list_backups(chosen: argparse.Namespace) -> None:
     """`pgkeep list NAME`."""
     found = loaded_settings()
-    vault = wiring.open_vault(found, connections())
-    journals = wiring.journals(found, chosen.name, vault=vault, sealer=wiring.open_sealer(found))
+    vault, sealer = wiring.open_vault(found, connections()), wiring.open_sealer(found)
+    journals = wiring.journals(found, chosen.name, vault=vault, sealer=sealer)
     journal = journals.head(accept=chosen.journal).journal
     rows = [(entry, copies_now(entry, vault)) for entry in journal.entries]
     if chosen.json:
@@ -139,6 +151,18 @@ def list_backups(chosen: argparse.Namespace) -> None:
         print()
     else:
         print(sentences.entry_table(journal, rows))
+        for entry in journal.entries:
+            if entry.backup.part("ancestry"):
+                print(sentences.continues(entry, _ancestors(entry, vault, sealer)))
+
+
+def _ancestors(entry: Entry, vault: Vault, sealer: Sealer) -> Sequence[LegacyFile] | None:
+    """LPBM's files that the entry continues; None: they cannot be read now, or not by us."""
+    try:
+        return lpbm.ancestors(entry, sealer, vault)
+    except PgkeepError as error:
+        log.warning("what entry %s continues is not known: %s", entry.sequence, error)
+        return None
 
 
 def copies_now(entry: Entry, vault: Vault) -> int | None:

@@ -7,6 +7,7 @@ have a bad day: a peer that is down, a flipped byte, a source that dies half-way
 from pgkeep.testing.capture import MemoryCapture, MemoryWindow, sample_position
 from pgkeep.testing.database import (
     SAMPLE_PROPERTIES,
+    MemoryBlank,
     MemoryFresh,
     MemorySnapshot,
     MemorySource,
@@ -20,6 +21,7 @@ __all__ = [
     "NODE",
     "RECIPIENTS",
     "SAMPLE_PROPERTIES",
+    "MemoryBlank",
     "MemoryCapture",
     "MemoryFresh",
     "MemoryPeer",

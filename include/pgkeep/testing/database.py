@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from pgkeep.ancestry import FIRST, Blank, Failures
 from pgkeep.errors import ConfigError, Disturbed, Unavailable
 from pgkeep.inventory import Inventory, LargeObjects, Properties, SequenceState, Table
 from pgkeep.model import Cut, Entry, Instant, instant
@@ -146,8 +147,16 @@ class MemoryTarget:
     def fresh(self, inventory: Inventory) -> AbstractContextManager[Fresh]:
         return self._fresh(inventory)
 
+    def blank(self) -> AbstractContextManager[Blank]:
+        return self._blank()
+
     @contextmanager
-    def _fresh(self, inventory: Inventory) -> Iterator[Fresh]:
+    def _blank(self) -> Iterator[Blank]:
+        with self._fresh(sample_inventory()) as fresh:
+            yield MemoryBlank(fresh)
+
+    @contextmanager
+    def _fresh(self, inventory: Inventory) -> Iterator["MemoryFresh"]:
         self.leftovers += 1
         try:
             yield MemoryFresh(self, inventory)
@@ -189,3 +198,24 @@ class MemoryFresh:
         self.target.require_free(replace=replace)
         old, self.target.database = self.target.database, self.inventory(self.source)
         return "shop_before" if old else None
+
+
+@dataclass
+class MemoryBlank:
+    """A database that scripts make. In them, a line that is a number is that many rows more; `bad` fails."""
+
+    fresh: MemoryFresh
+
+    def run(self, script: Iterable[bytes], *, keep_going: bool) -> Failures:
+        failed = list[str]()
+        for number, line in enumerate(b"".join(script).decode().splitlines(), start=1):
+            if line == "bad":
+                failed.append(f"line {number}: it is bad")
+                if not keep_going:
+                    raise Refused(failed[0])
+            elif line.isdigit():
+                self.fresh.rows += int(line)
+        return Failures(count=len(failed), first=tuple(failed[:FIRST]))
+
+    def take_place(self, *, replace: bool) -> str | None:
+        return self.fresh.take_place(replace=replace)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .gate import connect, translated
 from .programs import Tools, find_tools
-from .running import Command, through, write
+from .running import Command, Hear, through, write
 from .server import Server
 
 MAGIC = b"PGDMP"
@@ -27,6 +27,8 @@ LONGEST_SETTINGS = 1 << 16
 RESTORE = ("--format=custom", "--exit-on-error", "--no-tablespaces")
 # TERSE: a statement and the row that it failed for are nothing for a log.
 PSQL = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse", "--file=-")
+# VERBOSE: with SQLSTATE. What it says besides, rows among it, whoever hears it must leave out.
+SCRIPT = ("--no-psqlrc", "--quiet", "--set=VERBOSITY=verbose", "--set=SHOW_CONTEXT=never", "--file=-")
 # What is lost if the server crashes now is restored again anyway, and taking the place is a synchronous commit.
 FASTER = "-c synchronous_commit=off"
 
@@ -37,7 +39,7 @@ def load(dump: Iterable[bytes], *, server: Server, dbname: str, bin_dir: Path | 
     Raises ToolFailedError; ConfigError: no fitting pg_restore on this machine.
     """
     major = server_major(server, dbname)
-    with _closed_at_the_end(dump):
+    with closed_at_the_end(dump):
         first, chunks = _peek(dump)
         tools = find_tools(max(major, _oldest_reader(first)), directory=bin_dir)
         if tools.major >= SETS_TRANSACTION_TIMEOUT > major:
@@ -54,7 +56,7 @@ def _load_as_script(chunks: Iterator[bytes], tools: Tools, server: Server, dbnam
 
 
 @contextmanager
-def _closed_at_the_end(dump: Iterable[bytes]) -> Iterator[None]:
+def closed_at_the_end(dump: Iterable[bytes]) -> Iterator[None]:
     """Who makes the dump learns that nobody reads on, even while a traceback still holds on to it."""
     try:
         yield
@@ -68,9 +70,30 @@ def apply(changes: Iterable[bytes], *, server: Server, dbname: str, bin_dir: Pat
 
     Raises ToolFailedError; ConfigError: no psql on this machine.
     """
-    with _closed_at_the_end(changes):
+    with closed_at_the_end(changes):
         tools = find_tools(server_major(server, dbname), directory=bin_dir)
         write(_command(tools, "psql", PSQL, server, dbname), changes)
+
+
+def run(
+    script: Iterable[bytes],
+    *,
+    server: Server,
+    dbname: str,
+    keep_going: bool,
+    hear: Hear,
+    bin_dir: Path | None = None,
+) -> None:
+    """Runs somebody's script by psql, to its end or to the first error. What `script` raises comes out unchanged.
+
+    Raises ToolFailedError; ConfigError: no psql on this machine.
+    """
+    with closed_at_the_end(script):
+        major = server_major(server, dbname)
+        tools = find_tools(major, directory=bin_dir)
+        command = _command(tools, "psql", (*SCRIPT, f"--set=ON_ERROR_STOP={int(not keep_going)}"), server, dbname)
+        chunks = iter(script) if major >= SETS_TRANSACTION_TIMEOUT else without_refused_line(iter(script))
+        write(command, chunks, hear=hear)
 
 
 def server_major(server: Server, dbname: str) -> int:

@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import itertools
 import logging
 import os
 import re
@@ -10,7 +9,7 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,6 +53,14 @@ class Command:
 ROWS = re.compile("(?:DETAIL|CONTEXT): ")
 """Lines in which PostgreSQL shows the row that it complains of: somebody's data."""
 
+Hear = Callable[[str], str | None]
+"""What is kept of a line that a program says, or None."""
+
+
+def without_rows(line: str) -> str | None:
+    """The line, unless it shows a row."""
+    return None if ROWS.match(line) else line
+
 
 class ToolFailedError(Exception):
     """A program ended with another exit code than 0. Never leaves this package: its caller knows what it means."""
@@ -76,9 +83,9 @@ def read(command: Command) -> Generator[bytes]:
         run.require_success()
 
 
-def write(command: Command, chunks: Iterable[bytes]) -> None:
+def write(command: Command, chunks: Iterable[bytes], *, hear: Hear = without_rows) -> None:
     """Feeds the program. What `chunks` raises comes out unchanged, and the program is ended. Raises ToolFailedError."""
-    with _running(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as run:
+    with _running(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, hear=hear) as run:
         _feed(run, chunks)
         run.require_success()
 
@@ -100,8 +107,9 @@ def through(command: Command, chunks: Iterable[bytes]) -> Generator[bytes]:
 class _Run:
     """A running program, and somebody who listens to it, so that it never waits for a reader of its complaints."""
 
-    def __init__(self, command: Command, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, command: Command, process: "subprocess.Popen[bytes]", hear: Hear) -> None:
         self._command = command
+        self._hear = hear
         self.process = process
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._listener = threading.Thread(target=self._listen, name=f"{command.program} stderr", daemon=True)
@@ -133,8 +141,9 @@ class _Run:
     def _listen(self) -> None:
         assert self.process.stderr is not None
         with self.process.stderr as stream:
-            for line in itertools.filterfalse(ROWS.match, _lines(stream)):
-                self._lines.append(self._without_secrets(line)[:LONGEST_LINE])
+            for line in _lines(stream):
+                if (kept := self._hear(self._without_secrets(line))) is not None:
+                    self._lines.append(kept[:LONGEST_LINE])
 
     def _without_secrets(self, line: str) -> str:
         password = self._command.server.password
@@ -142,8 +151,8 @@ class _Run:
 
 
 @contextmanager
-def _running(command: Command, *, stdin: int, stdout: int) -> Iterator[_Run]:
-    run = _Run(command, command.start(stdin=stdin, stdout=stdout))
+def _running(command: Command, *, stdin: int, stdout: int, hear: Hear = without_rows) -> Iterator[_Run]:
+    run = _Run(command, command.start(stdin=stdin, stdout=stdout), hear)
     try:
         _widen(run.process.stdout or run.process.stdin)
         yield run

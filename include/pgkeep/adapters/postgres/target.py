@@ -15,6 +15,7 @@ from pgkeep.ports import Refused
 
 from . import creation, loading, occupancy, takeover
 from .applying import Silenced, refresh, silence, wake
+from .blank import PostgresBlank, empty_inventory
 from .gate import Session, connect, quoted, translated
 from .installation import remove
 from .measure import take_inventory
@@ -69,6 +70,15 @@ class PostgresTarget:
                 if fresh.placed:
                     undo.pop_all()
 
+    @contextmanager
+    def blank(self) -> Iterator[PostgresBlank]:
+        """A new database of the nature of the empty one that stands there, else as `postgres` is; for scripts.
+
+        Dropped on leaving unless it took its place, as in `fresh`. Raises ConfigError, Unavailable.
+        """
+        with self.fresh(empty_inventory(self.server, self.dbname)) as fresh:
+            yield PostgresBlank(fresh=fresh, server=self.server, name=fresh.name, bin_dir=self._bin_dir)
+
     def take_inventory_of(self, name: str, like: Inventory) -> Inventory:
         """What the database `name` of this server holds, with `like`'s ignored tables. Raises as a source does."""
         with open_moment(self.server, name) as moment:
@@ -104,7 +114,7 @@ class PostgresFresh:
         try:
             self.target.load_into(self.name, dump)
         except ToolFailedError as failure:
-            self._require_server(failure)
+            self.require_server(failure)
             raise NotRestorable(
                 f"{failure}; nothing was replaced",
                 next_step=f"mend at {self.target.server.label} what it names (a missing extension, a right: the "
@@ -125,7 +135,7 @@ class PostgresFresh:
         try:
             self.target.apply_to(self.name, changes)
         except ToolFailedError as failure:
-            self._require_server(failure)
+            self.require_server(failure)
             raise Refused(str(failure)) from failure
 
     def settle(self) -> None:
@@ -185,7 +195,7 @@ class PostgresFresh:
                     values,
                 )
 
-    def _require_server(self, failure: ToolFailedError) -> None:
+    def require_server(self, failure: ToolFailedError) -> None:
         """Whether the server was lost is asked of the server, not read from a complaint. Raises Unavailable."""
         if failure.killed:
             raise Unavailable(str(failure), next_step="nothing was replaced; run it again") from failure

@@ -1,0 +1,52 @@
+"""What psql says of somebody's script, without what is in the script: the line, and the server's message with every
+quoted text left out that may be a value.
+
+psql is asked for SQLSTATEs, so nothing here depends on the server's language, and what continues a message on further
+lines (DETAIL, the statement itself, a value with line ends in it) is not heard at all.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+from pgkeep.ancestry import FIRST, Failures
+
+SAID = re.compile(r"psql:<stdin>:(?P<line>\d+): (?:[^:]+: +(?P<state>[0-9A-Z]{5}): (?P<message>.*)|error: .*)")
+NO_FAILURE = ("00", "01", "02")
+"""SQLSTATE classes of notices and warnings."""
+NAMES_ONLY = re.compile("23...|42P0[1-7]|42710|42723|42883|42704|42501|3F000|3D000")
+"""SQLSTATEs whose messages quote names of objects and no values: integrity, objects that are missing or there."""
+OF_THE_CODE = "P0"
+"""Class of what functions raise themselves, in words of their own."""
+QUOTED = re.compile(r"""["'“”„«»].*""")
+LONGEST = 200
+
+
+@dataclass(slots=True)
+class Complaints:
+    """Counts the statements that fail, and keeps what is said of the first ones."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def hear(self, line: str) -> None:
+        """Takes a line of psql's; nothing of it is kept anywhere else."""
+        found = SAID.match(line)
+        if found is None or (found["state"] or "XX").startswith(NO_FAILURE):
+            return
+        self.count += 1
+        if len(self.first) < FIRST:
+            self.first.append(f"line {found['line']}: {_without_values(found['state'], found['message'])}"[:LONGEST])
+
+    @property
+    def failures(self) -> Failures:
+        return Failures(count=self.count, first=tuple(self.first))
+
+
+def _without_values(state: str | None, message: str | None) -> str:
+    """What can be told to anybody."""
+    if state is None or message is None:
+        return "psql does not understand it"
+    if state.startswith(OF_THE_CODE):
+        return f"a function or trigger raised {state}"
+    said = message if NAMES_ONLY.fullmatch(state) else QUOTED.sub("...", message)
+    return f"{said} ({state})"
