@@ -243,6 +243,13 @@ def test_the_row_that_a_program_complains_of_is_not_shown(script: Script) -> Non
         list(read(command))
 
 
+def test_the_statement_that_pg_restore_quotes_is_not_shown(script: Script) -> None:
+    said = ["program: error: no", "Command was: CREATE USER MAPPING", "OPTIONS (password 'x')", "program: warning: 1"]
+    command = script(f"print({chr(10).join(said)!r}, file=sys.stderr); sys.exit(1)")
+    with pytest.raises(ToolFailedError, match=r": program: error: no; program: warning: 1$"):
+        list(read(command))
+
+
 def test_a_flood_of_complaints_stops_nobody_and_only_the_last_are_kept(script: Script) -> None:
     command = script("[print('line', i, file=sys.stderr) for i in range(50_000)]; sys.exit(1)")
     with pytest.raises(ToolFailedError) as caught:

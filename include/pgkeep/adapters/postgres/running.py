@@ -50,8 +50,10 @@ class Command:
         )
 
 
-ROWS = re.compile("(?:DETAIL|CONTEXT): ")
-"""Lines in which PostgreSQL shows the row that it complains of: somebody's data."""
+ROWS = re.compile("(?:DETAIL|CONTEXT|LOCATION): ")
+"""Lines in which PostgreSQL shows the row that it complains of: somebody's data. (And where in its own source.)"""
+QUOTED = "Command was: "
+"""Behind this pg_restore quotes a statement, perhaps one with a password, up to the next line that is its own."""
 
 Hear = Callable[[str], str | None]
 """What is kept of a line that a program says, or None."""
@@ -141,8 +143,10 @@ class _Run:
     def _listen(self) -> None:
         assert self.process.stderr is not None
         with self.process.stderr as stream:
+            quoted = False
             for line in _lines(stream):
-                if (kept := self._hear(self._without_secrets(line))) is not None:
+                quoted = line.startswith(QUOTED) or (quoted and not line.startswith(f"{self._command.program}: "))
+                if not quoted and (kept := self._hear(self._without_secrets(line))) is not None:
                     self._lines.append(kept[:LONGEST_LINE])
 
     def _without_secrets(self, line: str) -> str:
