@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 
 from pgkeep import __version__
-from pgkeep.cli import bring, keep, sandbox
+from pgkeep.cli import bring, csvlog, keep, sandbox
 from pgkeep.errors import PgkeepError
 
 EXIT_CODES = """\
@@ -61,5 +61,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     bring.add_commands(commands)
     keep.add_commands(commands)
+    csvlog.add_commands(commands)
     sandbox.add_commands(commands)
     return parser
