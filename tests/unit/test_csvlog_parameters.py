@@ -263,6 +263,7 @@ FOREIGN = [
     ("varaktighet 0.123 ms", "INSERT"),
     ("durée : 0.123 ms, instruction : SELECT 1", "SELECT"),
     ("Ausführen <unnamed>: INSERT INTO t VALUES (1)", "INSERT"),
+    ("ejecutar fetch desde a: TABLE t", "SELECT"),
 ]
 
 

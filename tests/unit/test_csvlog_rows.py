@@ -1,9 +1,11 @@
-"""The rows of CSV logs: what Python's csv module reads, in chunks of any size, and nothing lost without a word."""
+"""The rows of CSV logs: what the csv module reads, in chunks of any size, nothing lost without a word, and printed."""
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -11,6 +13,8 @@ from hypothesis import strategies as st
 
 from pgkeep.adapters.postgres.csvlog.model import LogRow
 from pgkeep.adapters.postgres.csvlog.rows import Lost, Rows
+from pgkeep.cli import main
+from pgkeep.errors import ConfigError
 
 MESSAGE, DETAIL, HINT, CONTEXT, QUERY, APPLICATION = 13, 14, 15, 18, 19, 22
 Columns = list[str | None]
@@ -217,3 +221,37 @@ def test_a_text_that_looks_like_rows_is_a_text() -> None:
     rows, lost, _ = read([record(columns(message=forged)), record(columns())])
     assert [row.message for row in rows] == [forged.encode(), b"statement: SELECT 1"]
     assert not lost
+
+
+def test_a_folder_of_logs_is_printed_in_the_order_of_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    later = [record(columns(message=f"statement: SELECT '{text}'")) for text in ("é", "\n", '"')]
+    earlier = record(columns(message="statement: SELECT 'first'")).replace(b"14:05", b"13:05")
+    (tmp_path / "1.csv").write_bytes(b"".join(later).replace("é".encode(), b"\xff"))
+    (tmp_path / "2.csv").write_bytes(b"half" * 20 + earlier + record(columns(message="statement: ", database="other")))
+    (tmp_path / "3.csv").write_bytes(b"")
+    (tmp_path / "4.log").write_bytes(earlier)
+    assert main(["csvlog", "parse", str(tmp_path), "--database", "shop"]) == 0
+    printed = list(map(json.loads, capsys.readouterr().out.splitlines()))
+    assert printed == ["SELECT 'first'", "SELECT '\udcff'", "SELECT '\n'", "SELECT '\"'"]
+    assert main(["csvlog", "parse", str(tmp_path)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(printed) + 1
+
+
+def test_what_is_not_whole_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = record(columns(message="execute a: SELECT $1"))
+    (tmp_path / "a.csv").write_bytes(b"half" * 20 + whole + whole[:-9])
+    assert main(["csvlog", "parse", str(tmp_path)]) == 0
+    assert [found.message for found in caplog.records] == [
+        f"{tmp_path}/a.csv, byte 0: 80 bytes that are no record",
+        f"{tmp_path}/a.csv, byte 80: a parameter's value is not in the log",
+        f"{tmp_path}/a.csv, byte {80 + len(whole)}: its last record is not whole ({len(whole) - 9} bytes)",
+    ]
+
+
+def test_a_folder_without_logs_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["csvlog", "parse", str(tmp_path)]) == ConfigError.exit_code
+    assert capsys.readouterr().err.startswith(f"pgkeep: {tmp_path} holds no *.csv. Next: ")
+    assert main(["csvlog", "parse", str(tmp_path / "none")]) == ConfigError.exit_code
+    assert "none: No such file or directory. Next: " in capsys.readouterr().err
+    (tmp_path / "a.csv").mkdir()
+    assert main(["csvlog", "parse", str(tmp_path)]) == ConfigError.exit_code

@@ -79,25 +79,24 @@ def filled(sql: bytes, detail: bytes, *, whole: bool) -> tuple[bytes, str | None
     if values is None:
         return sql, UNREADABLE
     numbers, literals = values
+    if not whole and _ELLIPSIS in detail and any(literal.endswith(_ELLIPSIS) for literal in literals):
+        return sql, CUT_OFF
     if numbers != template.numbers:
-        return _filled_in_another_order(sql, template, dict(zip(numbers, literals, strict=True)), literals, whole=whole)
-    return template.text % literals, _doubt(literals, whole=whole)
+        return _filled_in_another_order(sql, template, numbers, literals)
+    return template.text % literals, None
 
 
 def _filled_in_another_order(
-    sql: bytes, template: Template, values: dict[bytes, bytes], literals: tuple[bytes, ...], *, whole: bool
+    sql: bytes, template: Template, numbers: tuple[bytes, ...], literals: tuple[bytes, ...]
 ) -> tuple[bytes, str | None]:
+    values = dict(zip(numbers, literals, strict=True))
     if len(values) != len(literals):
         return sql, UNREADABLE
     if not values.keys() >= set(template.numbers):
         return sql, NO_VALUE
     if len(set(template.numbers)) != len(values):
         return sql, LEFT_OVER
-    return template.text % tuple(values[number] for number in template.numbers), _doubt(literals, whole=whole)
-
-
-def _doubt(literals: tuple[bytes, ...], *, whole: bool) -> str | None:
-    return CUT_OFF if not whole and any(literal.endswith(_ELLIPSIS) for literal in literals) else None
+    return template.text % tuple(values[number] for number in template.numbers), None
 
 
 def parameters(detail: bytes) -> tuple[tuple[bytes, ...], tuple[bytes, ...]] | None:

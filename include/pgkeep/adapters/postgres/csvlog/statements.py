@@ -43,10 +43,10 @@ _READINGS = 8
 _SHORT = 65536
 
 _SEVERITIES = frozenset((b"DEBUG", b"LOG", b"INFO", b"NOTICE", b"WARNING", b"ERROR", b"FATAL", b"PANIC"))
-_SUCCESS = b"00000"
+_SUCCESS, _LOG = b"00000", b"LOG"
 _WAITING = b"idle"
 _FOREIGN_WAITING = re.compile(rb"(?!disconnection: )[^\s:]+ ?: ")
-_FOREIGN_RUNNING = re.compile(rb"[^:\d]{1,60}:? ?\d+\.\d{3} \S+(?:,? |\Z)|.{1,60}<unnamed>: ", re.ASCII)
+_FOREIGN_RUNNING = re.compile(rb"[^:\d]{1,60}:? ?\d+\.\d{3} \S+(?:,? |\Z)", re.ASCII)
 _FOREIGN_DETAIL = re.compile(rb"[^:$]{1,60}: \$1 = (?:NULL|')")
 
 
@@ -54,18 +54,22 @@ def statement(row: LogRow, *, whole: bool = False) -> Statement | None:
     """The statement of a row; None where it is none. `whole`: as in `filled`."""
     if row.aside or row.state != _SUCCESS:
         return None
-    message, after = row.message, False
-    if message.startswith(_DURATION) and (duration := _AFTER.match(message)):
-        message, after = message[duration.end() :], True
-    if row.severity != b"LOG":
+    if row.severity != _LOG:
         return None if row.severity in _SEVERITIES else _foreign(row)
+    if not row.message.startswith(_DURATION):
+        return _sent(row, row.message, after=False, whole=whole)
+    duration = _AFTER.match(row.message)
+    return _sent(row, row.message[duration.end() :], after=True, whole=whole) if duration else None
+
+
+def _sent(row: LogRow, message: bytes, *, after: bool, whole: bool) -> Statement | None:
     if message.startswith(_STATEMENT):
         return Statement(row=row, sql=message[len(_STATEMENT) :], after=after, reason=_reason(row.detail))
     if message.startswith(_EXECUTE):
         return _executed(row, message, after=after, whole=whole)
     if message.startswith(_CALL):
         return Statement(row=row, sql=message, after=after, reason=CALLED)
-    return None if after or message.startswith(_DURATION) or not _is_foreign(row) else _foreign(row)
+    return _foreign(row) if not after and _is_foreign(row) else None
 
 
 def _reason(detail: bytes) -> str | None:
@@ -108,7 +112,7 @@ def _is_foreign(row: LogRow) -> bool:
     if not row.database:
         return False
     known = _FOREIGN_WAITING if row.tag.startswith(_WAITING) else _FOREIGN_RUNNING
-    return bool(known.match(row.message) or _FOREIGN_DETAIL.match(row.detail))
+    return bool(known.match(row.message) or _FOREIGN_DETAIL.match(row.detail) or _BEGINNING.search(row.message))
 
 
 def _foreign(row: LogRow) -> Statement:
