@@ -6,6 +6,7 @@ FITS = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for it in python3 python3.13 python3.12 python3.11; do $$it -c '$(FITS)' 2>/dev/null && echo $$it && break; done)
 SIZE ?= 1GB
 CHANGES ?= 400000
+LOG ?= 200MB
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
@@ -47,9 +48,10 @@ demo: programs ## Airflow keeps a database and its changes; destroy it, bring it
 	@# A browser could not reach into the namespace, so what is kept stays outside.
 	$(BIN)/python -m pgkeep.sandbox.$(if $(KEEP),demo --keep,isolation -- $(BIN)/python -m pgkeep.sandbox.demo)
 
-benchmark: programs majors ## speed and memory against the bare pipe (SIZE=1GB CHANGES=400000)
+benchmark: programs majors ## speed and memory against the bare pipe (SIZE=1GB CHANGES=400000 LOG=200MB)
 	$(BIN)/python -m pgkeep.sandbox.isolation -- $(BIN)/python tests/benchmark/full.py --size $(SIZE)
 	$(BIN)/python -m pgkeep.sandbox.isolation -- $(BIN)/python tests/benchmark/changes.py --changes $(CHANGES)
+	$(BIN)/python tests/benchmark/csvlog.py --log $(LOG)
 
 lock: ## resolve the dependencies anew into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-header \

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 
 from pgkeep import __version__
-from pgkeep.cli import bring, keep, lpbm, sandbox
+from pgkeep.cli import bring, csvlog, keep, lpbm, sandbox
 from pgkeep.errors import PgkeepError
 
 EXIT_CODES = """\
@@ -62,5 +62,6 @@ def _parser() -> argparse.ArgumentParser:
     bring.add_commands(commands)
     keep.add_commands(commands)
     lpbm.add_commands(commands)
+    csvlog.add_commands(commands)
     sandbox.add_commands(commands)
     return parser

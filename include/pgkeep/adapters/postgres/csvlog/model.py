@@ -10,7 +10,8 @@ class LogRow:
     `place`: bytes from the beginning of what was read, where the row begins. `session`: backend start and pid.
     `line`: counts the session's rows from 1. `vxid`: of the transaction, by which its rows are known as one; `n/0`
     outside of any. `xid`: 32 bits; 0 until the transaction has one. `tag`: what the session was doing (`idle`,
-    `INSERT`, `BIND` ..).
+    `INSERT`, `BIND` ..). `aside`: said while something ran (it has a context, a query or a hint), by a function's RAISE
+    for example: whatever it looks like, it is no statement that a client sent.
     """
 
     place: int
@@ -26,6 +27,7 @@ class LogRow:
     state: bytes
     message: bytes
     detail: bytes
+    aside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

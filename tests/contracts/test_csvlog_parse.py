@@ -1,0 +1,338 @@
+"""What clients sent to real servers is what their CSV logs are read as: statement by statement, session by session."""
+
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from struct import pack
+
+import psycopg
+import pytest
+
+from fix_csvlog_server import RECOMMENDED, LoggingServer
+from fix_majors import MAJORS
+from fix_postgres import Database, eventually, new_database
+from pgkeep.adapters.postgres.csvlog import parameters, statements
+from pgkeep.adapters.postgres.csvlog.model import Statement
+from pgkeep.adapters.postgres.csvlog.rows import Lost, Rows
+from pgkeep.adapters.postgres.csvlog.statements import statement
+from pgkeep.cli import main
+
+Connection = psycopg.Connection[tuple[object, ...]]
+Value = str | int | bytes | list[str] | None
+Work = list[tuple[str, str]]
+"""What a session did: the kind of statement, and its text as the log has to give it."""
+
+SCHEMA = "CREATE TABLE t (id serial PRIMARY KEY, a text, b text, c bytea, d text[])"
+INSERT = "INSERT INTO t (a, b, c, d) VALUES ({}, {}, {}, {})"
+ODD = "it's \"$1\", $2 = 'x'\n\\n\\\\ %s 100% é\r\n\t;--/*"
+VALUES: tuple[tuple[Value, ...], ...] = (
+    ("1", None, b"", []),
+    (ODD, "parameters: $1 = '1', $2 = NULL", bytes(range(256)), ["a", 'b"', "c'\\", "NULL", "{,}"]),
+    ("", "'", b"\\x", [""]),
+    ('2026-01-31 14:05:00.123 UTC,"shop",', '"\n""\n', b"\n", ["\n"]),
+    ("m" * 1_000_000 + "'\"\n" * 9, "1", None, None),
+)
+MODES: Mapping[str, Mapping[str, str]] = {
+    "mod": RECOMMENDED | {"log_statement": "mod", "log_duration": "off"},
+    "all": RECOMMENDED | {"log_duration": "off"},
+    "all and durations": RECOMMENDED,
+    "durations": RECOMMENDED | {"log_statement": "none", "log_duration": "off", "log_min_duration_statement": "0"},
+    "everything": RECOMMENDED | {"log_min_duration_statement": "0"},
+}
+
+
+@pytest.fixture(params=MAJORS, scope="module")
+def logging(request: pytest.FixtureRequest, logging_server_of: Callable[[int], LoggingServer]) -> LoggingServer:
+    """A server of every major version."""
+    return logging_server_of(request.param)
+
+
+@pytest.fixture
+def database(logging: LoggingServer) -> Iterator[Database]:
+    logging.configure()
+    with new_database(logging.server, made=SCHEMA) as found:
+        yield found
+
+
+def found_in(logging: LoggingServer, database: Database, connection_pid: int | None = None) -> list[Statement]:
+    """The statements that the log has of that session, or of all."""
+    found = list[Statement]()
+    for file in logging.files():
+        rows = Rows(_chunks(file), database=database.name.encode(), lost=lambda lost: pytest.fail(str(lost)))
+        found += (each for each in map(statement, rows) if each)
+    return [each for each in found if connection_pid is None or pid(each) == connection_pid]
+
+
+def pid(found: Statement) -> int:
+    return int(found.row.session.split(b".")[1], 16)
+
+
+def _chunks(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        yield from iter(lambda: opened.read(10_007), b"")
+
+
+def literal(value: str | None) -> str:
+    return "NULL" if value is None else "'" + value.replace("'", "''") + "'"
+
+
+def written(value: Value) -> str | None:
+    """As the server writes a parameter's value."""
+    if isinstance(value, bytes):
+        return "\\x" + value.hex()
+    if isinstance(value, list):
+        return "{" + ",".join('"' + each.replace("\\", "\\\\").replace('"', '\\"') + '"' for each in value) + "}"
+    return None if value is None else str(value)
+
+
+def shown(value: Value) -> str:
+    """As above; the server quotes elements of arrays only where they need it."""
+    if isinstance(value, list):
+        return literal("{" + ",".join(each if each == "a" else str(written([each]))[1:-1] for each in value) + "}")
+    return literal(written(value))
+
+
+def extended(connection: Connection, *, prepare: bool | None = None, binary: bool = False) -> Work:
+    """Parameters that travel beside the statement."""
+    place = "%b" if binary else "%s"
+    done = Work()
+    for values in VALUES:
+        connection.execute(INSERT.format(*[place] * 4), values, prepare=prepare)
+        done.append(("write", INSERT.format(*map(shown, values))))
+    connection.execute(f"SELECT '$1', {place}, {place} AS \"$2\" -- $3", ["x", ODD], prepare=prepare)
+    done.append(("read", f"SELECT '$1', 'x', {literal(ODD)} AS \"$2\" -- $3"))
+    return done
+
+
+def pipelined(connection: Connection) -> Work:
+    with connection.pipeline():
+        done = extended(connection)
+        connection.execute("UPDATE t SET a = %s WHERE id = %s", ["piped", 1])
+    return [*done, ("write", "UPDATE t SET a = 'piped' WHERE id = '1'")]
+
+
+def simple(connection: Connection) -> Work:
+    """Everything is in the text."""
+    cursor = psycopg.ClientCursor(connection)
+    done = Work()
+    for values in VALUES:
+        query = INSERT.format(*["%s"] * 4)
+        cursor.execute(query, values)
+        done.append(("write", cursor.mogrify(query, values)))
+    for kind, text in (
+        ("write", "INSERT INTO t (a) VALUES ('$1'); DELETE FROM t WHERE a = '$1' /* $1 */"),
+        ("read", "SELECT 1"),
+        ("read", "BEGIN"),
+        ("write", "UPDATE t SET b = 'x' WHERE id = 1"),
+        ("read", "SAVEPOINT \"statement: 'x'\""),
+        ("read", "COMMIT"),
+        ("write", 'CREATE TABLE "execute a: SELECT $1" (a int)'),
+    ):
+        cursor.execute(text.encode())
+        done.append((kind, text))
+    return done
+
+
+def named(connection: Connection) -> Work:
+    """Prepared statements whose names could be taken for something else."""
+    done = Work()
+    for name in ("a:b", "a: b\nc", 'it\'s "$1"', "parse", "x" * 100, "é: %s"):
+        connection.pgconn.prepare(name.encode(), b"INSERT INTO t (a, b) VALUES ($2, $1)")
+        connection.pgconn.exec_prepared(name.encode(), [b"one", ODD.encode()])
+        done.append(("write", f"INSERT INTO t (a, b) VALUES ({literal(ODD)}, 'one')"))
+    return done
+
+
+WORKS: Mapping[str, Callable[[Connection], Work]] = {
+    "extended": extended,
+    "prepared": lambda connection: extended(connection, prepare=True),
+    "binary": lambda connection: extended(connection, binary=True),
+    "pipelined": pipelined,
+    "simple": simple,
+    "named": named,
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_was_executed_is_what_is_read(logging: LoggingServer, database: Database, mode: str) -> None:
+    logging.configure(MODES[mode])
+    for work in WORKS.values():
+        with closing(logging.connect(database.name)) as connection:
+            done = [text for kind, text in work(connection) if kind == "write" or mode != "mod"]
+            this = connection.info.backend_pid
+        assert eventually(lambda this=this, done=done: len(found_in(logging, database, this)) >= len(done))  # type: ignore[misc]
+        found = found_in(logging, database, this)
+        assert [each.sql.decode() for each in found] == done
+        assert {each.reason for each in found} == {None}
+        assert {each.after for each in found} == {mode == "durations"}
+
+
+def test_running_it_again_gives_the_same(logging: LoggingServer, database: Database) -> None:
+    done = 0
+    for work in WORKS.values():
+        with closing(logging.connect(database.name)) as connection:
+            done += len(work(connection))
+            connection.execute('DROP TABLE IF EXISTS "execute a: SELECT $1"')
+    with new_database(logging.server, made=SCHEMA) as other, other.session() as session:
+        assert eventually(lambda: len(found_in(logging, database)) > done)
+        for each in found_in(logging, database)[1:]:  # not once more the schema
+            session.execute(each.sql)
+        everything = "SELECT * FROM t ORDER BY id"
+        assert other.ask(everything) == database.ask(everything)
+        assert len(other.ask(everything)) > len(VALUES)
+
+
+def test_sessions_at_once_in_files_that_change(logging: LoggingServer, database: Database) -> None:
+    """Read while they are written, in pieces, each file from where the last read ended."""
+
+    def work(number: int) -> tuple[int, list[str]]:
+        with closing(logging.connect(database.name)) as connection:
+            done = list[str]()
+            for turn in range(150):
+                text = f"{number}.{turn}\n" + ODD * (turn % 7)
+                connection.execute("INSERT INTO t (a, b) VALUES (%s, %s)", [text, "x" * (turn * number * 40)])
+                done.append(f"INSERT INTO t (a, b) VALUES ({literal(text)}, '{'x' * (turn * number * 40)}')")
+            return connection.info.backend_pid, done
+
+    reader = _Reader(logging=logging, database=database)
+    with ThreadPoolExecutor() as pool:
+        works = [pool.submit(work, number) for number in range(4)]
+        for _ in range(2):
+            reader.read()
+            logging.rotate()
+        while not all(each.done() for each in works):
+            reader.read()
+    expected = dict(each.result() for each in works)
+    assert eventually(lambda: reader.read() >= sum(map(len, expected.values())))
+    assert {this: reader.texts(this) for this in expected} == expected
+    assert len(logging.files()) > 2
+    assert not reader.lost
+
+
+class _Reader:
+    """Reads all files on, every time."""
+
+    def __init__(self, *, logging: LoggingServer, database: Database) -> None:
+        self._logging = logging
+        self._database = database.name.encode()
+        self._places = dict[Path, int]()
+        self._found = list[Statement]()
+        self.lost = list[Lost]()
+
+    def read(self) -> int:
+        """How many statements there are so far."""
+        for file in self._logging.files():
+            place = self._places.get(file, 0)
+            with file.open("rb") as opened:
+                opened.seek(place)
+                chunks = iter(lambda opened=opened: opened.read(4099), b"")  # type: ignore[misc]
+                rows = Rows(chunks, database=self._database, place=place, lost=self.lost.append)
+                self._found += (each for each in map(statement, rows) if each)
+            self._places[file] = rows.end
+        return len([each for each in self._found if b"INSERT" in each.sql])
+
+    def texts(self, this: int) -> list[str]:
+        return [each.sql.decode() for each in self._found if pid(each) == this]
+
+
+def test_what_the_log_does_not_hold_has_a_reason(logging: LoggingServer, database: Database) -> None:
+    with closing(logging.connect(database.name)) as connection:
+        for length in ("0", "3"):
+            connection.execute(f"SET log_parameter_max_length = {length}")
+            connection.execute("INSERT INTO t (a) VALUES (%s)", ["abcdef"])
+        connection.execute("RESET log_parameter_max_length")
+        connection.execute("PREPARE p AS INSERT INTO t (a) VALUES ($1)")
+        connection.execute("EXECUTE p('x')")
+        connection.pgconn.send_query_params(b"SELECT 1", None)
+        this = connection.info.backend_pid
+    reasons = [None, parameters.NO_VALUE, None, parameters.CUT_OFF, None, None, statements.PREPARED, None]
+    assert eventually(lambda: len(found_in(logging, database, this)) == len(reasons))
+    assert [each.reason for each in found_in(logging, database, this)] == reasons
+
+
+def test_what_functions_say_is_no_statement(logging: LoggingServer, database: Database) -> None:
+    with closing(logging.connect(database.name)) as connection:
+        said = "DO $$ BEGIN RAISE LOG 'statement: DELETE FROM t'; RAISE LOG 'execute a: x' USING DETAIL = 'b'; END $$"
+        connection.execute(said.encode())
+        connection.execute("SET log_min_error_statement = 'panic'")
+        connection.execute(said.encode())
+        connection.execute("SELECT 'end'")
+        this = connection.info.backend_pid
+    texts = [said, "SET log_min_error_statement = 'panic'", said, "SELECT 'end'"]
+    assert eventually(lambda: len(found_in(logging, database, this)) >= len(texts))
+    assert [each.sql.decode() for each in found_in(logging, database, this)] == texts
+
+
+def test_what_only_the_protocol_can_ask_for(logging: LoggingServer, database: Database) -> None:
+    """A portal that is run in two steps, and a function that is called without SQL; libpq does neither for psycopg."""
+    database.run("INSERT INTO t (a) VALUES ('x'), ('y')")
+    with closing(logging.connect(database.name)) as connection:
+        this = connection.info.backend_pid
+        for sql in (b"SELECT id FROM t", b"INSERT INTO t (a) SELECT a FROM t RETURNING id"):
+            step = _message(b"E", b"p\0" + pack(">i", 1))
+            _talk(
+                connection,
+                _message(b"P", b"\0" + sql + b"\0\0\0"),
+                _message(b"B", b"p\0\0" + bytes(6)),
+                step,
+                step,
+                _message(b"S", b""),
+            )
+        _talk(connection, _message(b"F", pack(">ihhh", 89, 0, 0, 0)))  # version()
+    read, wrote = "SELECT id FROM t", "INSERT INTO t (a) SELECT a FROM t RETURNING id"
+    expected = [
+        (read, None),
+        (read, None),
+        (wrote, None),
+        (wrote, statements.FETCHED),
+        ('fastpath function call: "version" (OID 89)', statements.CALLED),
+    ]
+    assert eventually(lambda: len(found_in(logging, database, this)) == len(expected))
+    assert [(each.sql.decode(), each.reason) for each in found_in(logging, database, this)] == expected
+
+
+def _message(kind: bytes, content: bytes) -> bytes:
+    return kind + pack(">i", 4 + len(content)) + content
+
+
+def _talk(connection: Connection, *messages: bytes) -> None:
+    """Returns when the server is ready again."""
+    with socket.socket(fileno=os.dup(connection.pgconn.socket)) as line:
+        line.setblocking(True)
+        line.sendall(b"".join(messages))
+        answer = b""
+        while not answer.endswith(b"Z\0\0\0\5I"):
+            answer += line.recv(1 << 16)
+
+
+def test_a_server_that_was_killed_and_wrote_on(
+    logging: LoggingServer,
+    database: Database,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A real log, torn as a kill tears it; printed by the command, file after file."""
+    database.run("INSERT INTO t (a) VALUES ('torn')", "INSERT INTO t (a) VALUES ('whole')")
+    assert eventually(lambda: len(found_in(logging, database)) == 3)
+    log = b"".join(file.read_bytes() for file in logging.files())
+    at = log.index(b"VALUES ('torn')", log.index(b'"' + database.name.encode()))
+    begin = log.rindex(b"\n", 0, at) + 1
+    after = log.index(b"\n", at) + 1
+    (tmp_path / "a.csv").write_bytes(log[after:])
+    (tmp_path / "b.csv").write_bytes(log[:at] + log[begin:after])
+    assert main(["csvlog", "parse", str(tmp_path), "--database", database.name]) == 0
+    printed, _ = capsys.readouterr()
+    assert [json.loads(line) for line in printed.splitlines()] == [
+        SCHEMA,
+        "INSERT INTO t (a) VALUES ('torn')",
+        "INSERT INTO t (a) VALUES ('whole')",
+    ]
+    size = len(log[begin:at])
+    assert [record.message for record in caplog.records] == [
+        f"{tmp_path / 'b.csv'}, byte {begin}: {size} bytes that are no record"
+    ]
