@@ -31,7 +31,7 @@ WITH RECURSIVE volatile (id) AS (
     SELECT oid, nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
 )
 -- :relations
-, indexes (id, key, unique_, deferrable) AS (
+, indexes (id, key, further, late) AS (
     SELECT indrelid, max(CASE WHEN indisprimary AND indimmediate AND indisvalid AND NOT indisexclusion THEN indkey::text END),
            bool_or((indisunique AND NOT indisprimary) OR indisexclusion OR (indisprimary AND NOT (indimmediate AND indisvalid))),
            bool_or(NOT indimmediate)
@@ -51,7 +51,7 @@ SELECT s.name, c.relname, c.relkind,
        ARRAY(SELECT a.attname::text FROM pg_attribute a
              WHERE a.attrelid = c.oid AND a.attnum = ANY (string_to_array(i.key, ' ')::int2[]) ORDER BY a.attnum),
        t.events, r.on_update,
-       coalesce(i.unique_, false), coalesce(i.deferrable, false),
+       coalesce(i.further, false), coalesce(i.late, false),
        EXISTS (SELECT FROM pg_rewrite w WHERE w.ev_class = c.oid AND w.rulename <> '_RETURN'),
        c.relrowsecurity, c.oid IN (SELECT id FROM restless), c.oid IN (SELECT id FROM calling),
        EXISTS (SELECT FROM pg_attrdef d WHERE d.adrelid = c.oid AND ('pg_attrdef'::regclass, d.oid) IN (SELECT * FROM caller)),
