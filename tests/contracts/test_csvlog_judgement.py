@@ -1,5 +1,6 @@
 """What is judged exact, done twice: by an odd session in one database, as it is emitted in another. Nothing differs."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from fix_postgres import Rows, new_database
 from pgkeep.adapters.postgres import Server
 from pgkeep.adapters.postgres.csvlog.catalog import Catalog
 from pgkeep.adapters.postgres.csvlog.judgement import Judge
-from pgkeep.adapters.postgres.csvlog.model import Doubt
+from pgkeep.adapters.postgres.csvlog.model import Doubt, Exact
 from pgkeep.adapters.postgres.csvlog.survey import survey
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -226,6 +227,8 @@ def _agree(pair: Pair, run: Callable[[], bytes], *, bound: bool, seen: Counter[s
     """`run` does something in the source and gives the text that is in its log."""
     try:
         with pair.source.transaction(force_rollback=True), pair.copy.transaction(force_rollback=True):
+            pair.source.execute(FIXED)
+            before = _contents(pair.source)[0]
             logged = run()
             found = Judge(catalog=pair.catalog).judge(logged, bound=bound)
             seen[type(found).__name__] += 1
@@ -237,8 +240,21 @@ def _agree(pair: Pair, run: Callable[[], bytes], *, bound: bool, seen: Counter[s
                 raise AssertionError(f"{found.sql!r}: {error}") from error
             one, two = pair.contents()
             assert one == two, logged
+            _check_keys(found, _numbers(before, one[0]))
     except psycopg.Error:
         seen["failed"] += 1
+
+
+def _numbers(before: Rows, after: Rows) -> set[str]:
+    """The keys of the items that are new, gone or other ones."""
+    return {re.findall(r"-?\d+", str(row))[0] for row in {*before} ^ {*after}}
+
+
+def _check_keys(found: Exact, changed: set[str]) -> None:
+    """No other rows than those that the keys name."""
+    items = [write for write in found.writes if write.name == "item"]
+    assert items or not changed
+    assert all(write.keys is None or changed <= {*write.keys} for write in items)
 
 
 EVERYWHERE = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in SETTINGS.items()})
@@ -291,7 +307,7 @@ def test_a_parameter_of_any_type_for_any_column(pair: Pair) -> None:
 
 
 def _with_parameter(source: Connection, template: str, value: str, type_: str, chosen: Mapping[str, str]) -> bytes:
-    """Runs it with a parameter of that type, and gives its text with the parameter as a log shows it."""
+    """Does it with a parameter of that type, and gives its text with the parameter as a log shows it."""
     _set(source, chosen)
     path = chosen["search_path"].encode()
     source.execute(b"SET LOCAL standard_conforming_strings = on; SET LOCAL search_path = " + path)
@@ -339,3 +355,25 @@ def test_what_an_odd_session_did_is_done_again_by_a_plain_one(pair: Pair, sql: s
 
     _agree(pair, run, bound=False, seen=seen)
     assert seen == {"Exact": 1}
+
+
+HAZARDS = [
+    ("name", "bool", "true"),
+    ("name", "inet", "10.0.0.1"),
+    ("name", "bpchar", "x "),
+    ("free", "float4", "12345.67"),
+    ("free", "float8", "0.30000000000000004"),
+    ("ratio", "float4", "0.1"),
+    ("hour", "interval", "24:00:00"),
+]
+
+
+@pytest.mark.parametrize(("column", "type_", "value"), HAZARDS)
+def test_the_text_of_a_parameter_may_be_another_value(pair: Pair, column: str, type_: str, value: str) -> None:
+    template, chosen = f"UPDATE item SET {column} = {{}} WHERE id = 3", {"search_path": "public"}
+    with pair.source.transaction(force_rollback=True), pair.copy.transaction(force_rollback=True):
+        logged = _with_parameter(pair.source, template, value, type_, chosen)
+        pair.copy.execute(logged)
+        one, two = pair.contents()
+        assert one != two
+    assert isinstance(Judge(catalog=pair.catalog).judge(logged, bound=True), Doubt)

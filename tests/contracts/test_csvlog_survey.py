@@ -104,6 +104,7 @@ def test_a_catalog_says_what_decides(database: Database) -> None:
     assert {name for name, relation in at.items() if relation.family} == {
         "public.parts", "public.part1", "public.mother", "public.child",
     }  # fmt: skip
+    assert {name for name, relation in at.items() if relation.parent} == {"public.parts", "public.mother"}
     assert {name for name, relation in at.items() if relation.restless} == {
         "public.secured", "public.calling", "public.over_calling", "public.by_operator", "public.large",
     }  # fmt: skip

@@ -83,6 +83,7 @@ RELATIONS = (
     Relation(schema="public", name="parts", kind="p", family=True),
     relation("cache", Column(name="b", type="text")),
     replace(relation("noisy_cache"), triggers=ALL),
+    replace(relation("mother"), family=True, parent=True),
     relation("hidden"),
     relation("pg_thing"),
 )  # fmt: skip
@@ -98,7 +99,7 @@ CATALOG = Catalog(
     volatile_operators=frozenset({"@@@"}),
     types=frozenset({"mood", "tricky"}),
 )
-IGNORED = [("public", "cache"), ("public", "noisy_cache")]
+IGNORED = [("public", "mother"), ("public", "cache"), ("public", "noisy_cache")]
 
 
 def verdict(sql: str, *, bound: bool = False, catalog: Catalog = CATALOG) -> Verdict:
@@ -375,6 +376,7 @@ INSERT INTO unknown VALUES (1) | its name alone does not tell which
 INSERT INTO elsewhere.item VALUES (1) | its name alone does not tell which
 INSERT INTO U&"item" VALUES (1) | an unusual way
 INSERT INTO noisy_cache VALUES (1) | a trigger
+DELETE FROM mother | rows of other tables
 INSERT INTO cache SELECT writes(1) | a call of writes()
 WITH a AS (DELETE FROM item RETURNING *) INSERT INTO cache SELECT id FROM a | DELETE within
 WITH a AS (DELETE FROM item RETURNING *) SELECT * FROM a | DELETE within
@@ -489,6 +491,7 @@ def test_a_parameter_in_where_likewise(condition: str, certain: bool) -> None:
     [
         (replace(CATALOG, odd_casts=True), "INSERT INTO item (id) VALUES (1)", "casts of this database"),
         (replace(CATALOG, volatile_casts=True), "SELECT 1", "a cast or a domain"),
+        (replace(CATALOG, volatile=frozenset({"json_value"})), "SELECT 1", "own syntax"),
         (replace(CATALOG, operators=frozenset({"="})), "DELETE FROM item WHERE id = 1", "one of this database"),
         (replace(CATALOG, operators=frozenset({"<="})), "DELETE FROM item WHERE id BETWEEN 1 AND 2", "this database"),
         (replace(CATALOG, rounding=True), "INSERT INTO item (id) VALUES ('1')", "extra_float_digits"),

@@ -38,7 +38,7 @@ class Relation:
     or where the changes are brought back. `restless`: reading it may call what writes. `calling`: a constraint, index
     or generated column calls a volatile function of users; `calling_defaults`: a default does. `on_delete`,
     `on_update`: rows that refer to it are then changed; the latter if one of these columns is. `family`: its rows are
-    seen through another table, or others' through it.
+    seen through another table, or others' through it (`parent`).
     """
 
     schema: str
@@ -55,6 +55,7 @@ class Relation:
     calling: bool = False
     calling_defaults: bool = False
     family: bool = False
+    parent: bool = False
     unlogged: bool = False
     of_extension: bool = False
     on_delete: bool = False

@@ -12,6 +12,8 @@ from google.protobuf.message import Message  # type: ignore[import-untyped]
 from postgast import pg_query_pb2 as pg
 from postgast import unwrap_node, walk
 
+from pgkeep.adapters.postgres.ddl.text import words
+
 from .catalog import Catalog
 from .doubtful import Doubtful
 
@@ -20,6 +22,11 @@ WRITING = re.compile(
     r"|pg_(?:restore|clear)_.*|pg_extension_config_dump"
 )
 """PostgreSQL's own functions that change more than sequences, or run a text as a query."""
+SYNTAX = words("""
+    json json_array json_arrayagg json_exists json_object json_objectagg json_query json_scalar json_serialize
+    json_table json_value merge_action
+""")
+"""Functions that newer versions have a syntax of their own for, but older ones may have from users."""
 FORBIDDEN: Mapping[str, str] = {
     "InsertStmt": "INSERT within another statement",
     "UpdateStmt": "UPDATE within another statement",
@@ -40,6 +47,8 @@ class Reader:
         """Raises Doubtful if running that node may write, other than itself; `but`: places of relations it writes."""
         parts = [message for _, message in walk(node)]
         own = {str(part.ctename) for part in parts if isinstance(part, pg.CommonTableExpr)}
+        if self.catalog.volatile & SYNTAX:
+            raise Doubtful("a volatile function of this database has the name of PostgreSQL's own syntax")
         if self.catalog.volatile_casts:
             raise Doubtful("a cast or a domain of this database calls a volatile function")
         for i, part in enumerate(parts):

@@ -114,6 +114,7 @@ FLAGS = (
     "calling",
     "calling_defaults",
     "family",
+    "parent",
     "unlogged",
     "of_extension",
     "on_delete",

@@ -53,6 +53,8 @@ class Targets:
     def check_unkept(self, node: Message, written: pg.RangeVar, *verbs: str) -> None:
         """Raises Doubtful if a write to a table that is not kept has effects elsewhere."""
         if relation := self.resolved(written):
+            if relation.parent:
+                raise Doubtful("rows of other tables may be written, too")
             for verb in verbs:
                 check_effects(relation, verb)
             if relation.calling_defaults and "INSERT" in verbs:
