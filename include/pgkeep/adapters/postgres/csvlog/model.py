@@ -76,8 +76,9 @@ Verdict = Exact | Doubt
 class Group:
     """The statements of one transaction that was committed, in the order in which they ran.
 
-    `begun`, `ended`: places in the log; all of its effects fell between them. `first_write`: by table (schema, name),
-    the place at which it first wrote to it. `xid`: 32 bits, 0: not known.
+    `begun`, `ended`: places in the log; all of its effects fell between them. `first_write`: by table (schema, name)
+    that it wrote to, the place before which it had not looked at it. That is where its first statement is, of whatever
+    kind, for its snapshot may be of then. `xid`: 32 bits, 0: not known.
     """
 
     session: bytes

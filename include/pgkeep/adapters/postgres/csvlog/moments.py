@@ -1,0 +1,133 @@
+"""What a cut found out about the transactions that ran at that moment, and what the next window has to know of it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pgkeep.visibility import Visible
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A transaction that a sample of pg_locks showed. `xid`: the 32 bits of the transaction lock it holds, or 0."""
+
+    session: bytes
+    vxid: bytes
+    xid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """A cut. `first` and `second`: places of the markers in the log, between which the snapshot was taken.
+
+    `boot`: another one after each start of the server and after each crash. `running`: the session by vxid, in the
+    sample that was taken after the first marker and before the snapshot; `xids`: the transaction ids, as far as any
+    sample knows them; `still`: the vxids that had none when the snapshot was taken, for certain. `connected`: the
+    sessions of this database, asked together with that first sample, or after it. `own`: sessions of pgkeep.
+    """
+
+    boot: str
+    snapshot: Visible
+    first: int
+    second: int
+    running: Mapping[bytes, bytes]
+    xids: Mapping[bytes, int]
+    still: frozenset[bytes]
+    connected: frozenset[bytes]
+    own: frozenset[bytes] = frozenset()
+
+
+def sampled(
+    samples: tuple[Iterable[Running], Iterable[Running], Iterable[Running]],
+    *,
+    boot: str,
+    snapshot: Visible,
+    first: int,
+    second: int,
+    connected: Iterable[bytes],
+    own: Iterable[bytes] = (),
+) -> Moment:
+    """The cut with those samples: before the snapshot, after it, and after that. The third may be empty.
+
+    A transaction lets go of its vxid before anything else, and pg_locks shows the vxids before the rest. Who has a vxid
+    and no xid in the second sample, and the same vxid in the third, had no xid in between: so it gets one that the
+    snapshot, which is older, does not see. In the second sample alone, the xid may have gone between the two looks.
+    """
+    before, after, later = (tuple(sample) for sample in samples)
+    xids = {one.vxid: one.xid for one in (*before, *after) if one.xid}
+    on = {one.vxid for one in later}
+    return Moment(
+        boot=boot,
+        snapshot=snapshot,
+        first=first,
+        second=second,
+        running={one.vxid: one.session for one in before},
+        xids=xids,
+        still=frozenset(one.vxid for one in after if one.vxid in on and one.vxid not in xids),
+        connected=frozenset(connected),
+        own=frozenset(own),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """What is kept of a cut until the next. Places count from where the next window begins to read.
+
+    As in Moment, but for: `lines`: the last line, before that place, of each session that may go on, -1: not known;
+    `unread`: vxids that were running, of which nothing was read and may have been written; `blind`: what had begun
+    before that place may have run beside others of which nothing was read.
+    """
+
+    boot: str
+    first: int
+    second: int
+    running: Mapping[str, str]
+    xids: Mapping[str, int]
+    still: tuple[str, ...]
+    own: tuple[str, ...]
+    lines: Mapping[str, int]
+    unread: tuple[str, ...]
+    blind: int
+
+    def moment(self, snapshot: Visible) -> Moment:
+        """The cut again; `snapshot` is kept elsewhere."""
+        return Moment(
+            boot=self.boot,
+            snapshot=snapshot,
+            first=self.first,
+            second=self.second,
+            running={vxid.encode(): session.encode() for vxid, session in self.running.items()},
+            xids={vxid.encode(): xid for vxid, xid in self.xids.items()},
+            still=frozenset(vxid.encode() for vxid in self.still),
+            connected=frozenset(),
+            own=frozenset(session.encode() for session in self.own),
+        )
+
+
+def carried(moment: Moment, *, again: int, lines: Mapping[str, int], unread: Iterable[bytes], blind: int) -> Carried:
+    """What is kept of that cut, where the next window begins to read at `again`."""
+    return Carried(
+        boot=moment.boot,
+        first=moment.first - again,
+        second=moment.second - again,
+        running={vxid.decode(): session.decode() for vxid, session in moment.running.items()},
+        xids={vxid.decode(): xid for vxid, xid in moment.xids.items()},
+        still=tuple(sorted(vxid.decode() for vxid in moment.still)),
+        own=tuple(sorted(session.decode() for session in moment.own)),
+        lines=dict(lines),
+        unread=tuple(sorted(vxid.decode() for vxid in unread)),
+        blind=blind,
+    )
+
+
+def begun(moment: Moment) -> Carried:
+    """What is kept of the first cut: the next window begins to read at its first marker, and knows of nothing before.
+
+    Sessions that are connected go on from an unknown line; what runs may have written, unseen.
+    """
+    return carried(
+        moment,
+        again=moment.first,
+        lines={session.decode(): -1 for session in sorted(moment.connected)},
+        unread=[vxid for vxid, session in moment.running.items() if session not in moment.own],
+        blind=moment.second - moment.first,
+    )
