@@ -14,11 +14,12 @@ from fix_postgres import Database, eventually, new_database, new_role, quoted
 from pgkeep.adapters.postgres import Server
 from pgkeep.adapters.postgres.csvlog.files import DirectoryLogFiles, LogFiles, SqlLogFiles
 from pgkeep.adapters.postgres.csvlog.marker import wait_for
-from pgkeep.adapters.postgres.csvlog.place import Place, end_of_log
+from pgkeep.adapters.postgres.csvlog.place import end_of_log
 from pgkeep.adapters.postgres.csvlog.report import LogReport, report
 from pgkeep.adapters.postgres.csvlog.stretch import Stretch, between, place_at, read_on
 from pgkeep.errors import ConfigError, Unavailable
 from pgkeep.ports import Inexact
+from pgkeep.positions import LogPlace
 from pgkeep.preflight.csvlog import csvlog
 
 MAJORS = [OLDEST, 15, NEWEST]
@@ -50,7 +51,7 @@ def mark(database: Database, text: str) -> bytes:
     return f"pgkeep cut {text} 1".encode()
 
 
-def collect(files: LogFiles, since: Place) -> tuple[bytes, Place]:
+def collect(files: LogFiles, since: LogPlace) -> tuple[bytes, LogPlace]:
     stretch = between(files, since=since, until=end_of_log(files))
     return b"".join(read_on(files, stretch)), stretch.until
 
@@ -120,7 +121,7 @@ def test_every_byte_once_while_four_write(logging: LoggingServer, database: Data
         require_all(logging, first, until, b"".join(pieces), written)
 
 
-def require_all(logging: LoggingServer, first: Place, until: Place, found: bytes, written: list[int]) -> None:
+def require_all(logging: LoggingServer, first: LogPlace, until: LogPlace, found: bytes, written: list[int]) -> None:
     """What was read is what is in the files, in the order of their names, which have the time in them."""
     paths = [path for path in logging.files() if first.file <= path.name <= until.file]
     assert len(paths) > 2

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from pgkeep.adapters.postgres.csvlog.log_settings import LogSettings, Override
 from pgkeep.adapters.postgres.csvlog.report import LackingRight, LogReport
-from pgkeep.adapters.postgres.csvlog.settings import LogSettings, Override
 from pgkeep.preflight.csvlog import csvlog
 
 GOOD = {

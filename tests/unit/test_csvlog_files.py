@@ -15,11 +15,12 @@ from pgkeep import records
 from pgkeep.adapters.postgres.csvlog import stretch as stretches
 from pgkeep.adapters.postgres.csvlog.files import DirectoryLogFiles, LogFile, LogFiles, begins
 from pgkeep.adapters.postgres.csvlog.marker import wait_for
-from pgkeep.adapters.postgres.csvlog.place import Place, end_of_log
+from pgkeep.adapters.postgres.csvlog.place import end_of_log
 from pgkeep.adapters.postgres.csvlog.row_time import last_row_time, row_time
 from pgkeep.adapters.postgres.csvlog.stretch import Stretch, between, place_at, read_on
 from pgkeep.errors import ConfigError, Unavailable
 from pgkeep.ports import Inexact
+from pgkeep.positions import LogPlace
 
 
 @dataclass
@@ -76,12 +77,12 @@ class Collector:
         return self.content[name][offset : offset + length] if name in self.content else None
 
 
-def everything(files: LogFiles, since: Place) -> tuple[Stretch, bytes]:
+def everything(files: LogFiles, since: LogPlace) -> tuple[Stretch, bytes]:
     stretch = between(files, since=since, until=end_of_log(files))
     return stretch, b"".join(read_on(files, stretch))
 
 
-def write_three_files() -> tuple[Collector, Place]:
+def write_three_files() -> tuple[Collector, LogPlace]:
     log = Collector()
     log.row()
     place = end_of_log(log)
@@ -116,7 +117,7 @@ class Reader:
     """Collects now and then, as far as a place somewhere in what there is, and knows what it should have read."""
 
     log: Collector
-    place: Place
+    place: LogPlace
     pieces: int = 0
     rebased: int = 0
 
@@ -344,7 +345,7 @@ def test_files_whose_order_nothing_tells() -> None:
 
 def test_a_place_travels_as_json() -> None:
     place = end_of_log(write_three_files()[0])
-    assert records.from_bytes(Place, json.dumps(records.encode(place)).encode()) == place
+    assert records.from_bytes(LogPlace, json.dumps(records.encode(place)).encode()) == place
     assert set(place.others) == {"a.csv", "z.csv", "b.csv"}
 
 

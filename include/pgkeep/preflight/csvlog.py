@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from pgkeep.adapters.postgres.csvlog.log_settings import LogSettings
 from pgkeep.adapters.postgres.csvlog.report import LogReport
-from pgkeep.adapters.postgres.csvlog.settings import LogSettings
 from pgkeep.progress import human_size
 
 from .finding import Finding

@@ -5,16 +5,17 @@ import time
 from collections.abc import Iterable
 
 from pgkeep.errors import Unavailable
+from pgkeep.positions import LogPlace
 
 from .files import LogFiles
-from .place import Place, end_of_log
+from .place import end_of_log
 from .stretch import Stretch, between, place_at, read_on
 
 PAUSE = 0.1
 QUOTE_OR_END = re.compile(rb'["\n]')
 
 
-def wait_for(files: LogFiles, message: bytes, since: Place, *, patience: float) -> Place:
+def wait_for(files: LogFiles, message: bytes, since: LogPlace, *, patience: float) -> LogPlace:
     """Where the log goes on behind the row with that message. `patience`: seconds.
 
     The whole message, without quotes in it; the statement that raised it stands in the log as well, but not as a field

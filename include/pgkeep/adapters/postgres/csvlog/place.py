@@ -1,12 +1,15 @@
-"""A place in the log of a server: a file and an offset, and what makes sure that it is still the same file."""
+"""Places in the log of a server: how one is found, and what makes sure that its file is still the same.
+
+A file that was begun anew under an old name has another time in its first row.
+"""
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pgkeep.errors import Unavailable
-from pgkeep.model import Digest
 from pgkeep.ports import Inexact
+from pgkeep.positions import LogPlace, LogSeen
+from pgkeep.scalars import Digest
 
 from .files import LogFile, LogFiles
 
@@ -14,36 +17,12 @@ CHECKED = 4096
 TRIES = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """A file as far as it belongs before a place: its first `size` bytes. `begins`: the time in its first row, as it
-    stands there; a file that was begun anew under an old name has another.
-    """
-
-    size: int
-    begins: str
+def known(place: LogPlace) -> dict[str, LogSeen]:
+    """All that comes before a place, by file."""
+    return {**place.others, place.file: LogSeen(size=place.offset, begins=place.begins)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Between two bytes of a log: `offset` bytes from the beginning of `file`.
-
-    `check`: SHA-256 of up to 4096 bytes before it. `others`: what comes before it in other files. All else comes after
-    it: files that were not there yet, what was appended to one of the others, and what was written in its place.
-    """
-
-    file: str
-    offset: int
-    begins: str
-    check: Digest
-    others: Mapping[str, Seen]
-
-    def known(self) -> dict[str, Seen]:
-        """All that comes before it, by file."""
-        return {**self.others, self.file: Seen(size=self.offset, begins=self.begins)}
-
-
-def end_of_log(files: LogFiles) -> Place:
+def end_of_log(files: LogFiles) -> LogPlace:
     """Where the log ends now. All that is in other files than this place's is finished.
 
     When the collector changes files, nothing is written to the old one once it names the new one; so between two
@@ -65,13 +44,13 @@ def end_of_log(files: LogFiles) -> Place:
     )
 
 
-def place_in(files: LogFiles, *, file: str, offset: int, begins: str, others: Mapping[str, Seen]) -> Place:
+def place_in(files: LogFiles, *, file: str, offset: int, begins: str, others: Mapping[str, LogSeen]) -> LogPlace:
     """A place, with the check on what is before it. Raises Inexact: the file is gone; Unavailable, ConfigError."""
     check = digest_before(files, file, offset)
-    return Place(file=file, offset=offset, begins=begins, check=check, others=others)
+    return LogPlace(file=file, offset=offset, begins=begins, check=check, others=others)
 
 
-def require_same(files: LogFiles, place: Place) -> None:
+def require_same(files: LogFiles, place: LogPlace) -> None:
     """Raises Inexact if the file of the place is gone, or holds something else before it; Unavailable, ConfigError."""
     if digest_before(files, place.file, place.offset) != place.check:
         raise Inexact(f"the log file {place.file} is not the one that was read: it was cut off, or written anew")
@@ -90,6 +69,6 @@ def gone(name: str) -> Inexact:
     return Inexact(f"the log file {name} was removed before all of it was read")
 
 
-def _end_of(files: LogFiles, file: LogFile, others: Mapping[str, LogFile]) -> Place:
-    seen = {name: Seen(size=other.size, begins=other.begins) for name, other in others.items()}
+def _end_of(files: LogFiles, file: LogFile, others: Mapping[str, LogFile]) -> LogPlace:
+    seen = {name: LogSeen(size=other.size, begins=other.begins) for name, other in others.items()}
     return place_in(files, file=file.name, offset=file.size, begins=file.begins, others=seen)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pgkeep.adapters.postgres.gate import Session, quoted
 
-from .settings import LogSettings, Mode, log_settings
+from .log_settings import LogSettings, Mode, log_settings
 
 FUNCTIONS = {
     "pg_current_logfile(text)": "which log file is written now",

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from pgkeep.ports import Inexact
+from pgkeep.positions import LogPlace, LogSeen
 
 from .files import HEAD, STEP, LogFiles, begins
-from .place import Place, Seen, gone, place_in, require_same
+from .place import gone, known, place_in, require_same
 from .row_time import RowTime, last_row_time, row_time
 
 TAIL = 1 << 16
@@ -20,7 +21,7 @@ TAIL = 1 << 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """Bytes `start` to `end` of a file. `place`: how many bytes of the stretch come before them; `begins`: as of Seen.
+    """Bytes `start` to `end` of a file. `place`: how many bytes of the stretch come before them; `begins`: see LogSeen.
 
     A row may break off at a segment's end, where the server crashed; at each segment's beginning a row begins.
     """
@@ -40,8 +41,8 @@ class Segment:
 class Stretch:
     """All that was written from one place to another."""
 
-    since: Place
-    until: Place
+    since: LogPlace
+    until: LogPlace
     segments: tuple[Segment, ...]
 
     @property
@@ -69,14 +70,14 @@ class _Dated:
         return self.began.moment.isoformat(timespec="microseconds") if self.began else ""
 
 
-def between(files: LogFiles, *, since: Place, until: Place) -> Stretch:
+def between(files: LogFiles, *, since: LogPlace, until: LogPlace) -> Stretch:
     """The stretch from `since` to `until`, a place that was found after it.
 
     A file that was made and removed in between is not missed here: the rows' line numbers show it. Raises Inexact:
     the file of `since` is gone or is another, or the order of the files cannot be known; Unavailable, ConfigError.
     """
     require_same(files, since)
-    before, now = since.known(), until.known()
+    before, now = known(since), known(until)
     if since.file not in now:
         raise gone(since.file)
     unread = [_unread(name, seen, before.get(name), must_go_on=name == since.file) for name, seen in now.items()]
@@ -95,21 +96,21 @@ def read_on(files: LogFiles, stretch: Stretch, *, after: int = 0) -> Iterator[by
             yield from _content(files, replace(segment, start=start))
 
 
-def place_at(files: LogFiles, stretch: Stretch, offset: int) -> Place:
+def place_at(files: LogFiles, stretch: Stretch, offset: int) -> LogPlace:
     """The place `offset` bytes after the beginning of a stretch. Raises Inexact, Unavailable, ConfigError."""
     passed = [segment for segment in stretch.segments if segment.place <= offset]
     if not passed:
         return stretch.until
     this = passed[-1]
     ahead = {segment.name for segment in stretch.segments[len(passed) :]} | {stretch.until.file}
-    before = {name: seen for name, seen in stretch.since.known().items() if name in ahead}
-    behind = {name: seen for name, seen in stretch.until.known().items() if name not in ahead}
+    before = {name: seen for name, seen in known(stretch.since).items() if name in ahead}
+    behind = {name: seen for name, seen in known(stretch.until).items() if name not in ahead}
     others = {name: seen for name, seen in {**behind, **before}.items() if name != this.name}
     at = this.start + offset - this.place
     return place_in(files, file=this.name, offset=at, begins=this.begins, others=others)
 
 
-def _unread(name: str, now: Seen, before: Seen | None, *, must_go_on: bool) -> Segment:
+def _unread(name: str, now: LogSeen, before: LogSeen | None, *, must_go_on: bool) -> Segment:
     """What of a file comes after `before`, as far as it was there. Raises Inexact."""
     anew = before is None or before.size == 0 or before.begins != now.begins
     start = 0 if before is None or anew else before.size
@@ -127,13 +128,13 @@ def _ordered(files: LogFiles, unread: Sequence[Segment], *, first: str, last: st
     if len(unread) < 2:
         return list(unread)
     modified = {file.name: file.modified for file in files.listing()}
-    known = [_dated(files, segment, modified.get(segment.name)) for segment in unread]
-    known.sort(key=lambda one: (one.name != first, one.name == last, one.modified, one.shown))
-    for one, following in pairwise(known):
+    dated = [_dated(files, segment, modified.get(segment.name)) for segment in unread]
+    dated.sort(key=lambda one: (one.name != first, one.name == last, one.modified, one.shown))
+    for one, following in pairwise(dated):
         _require_in_turn(one, following)
         if one.name != first and following.name != last:
             _require_certain(one, following)
-    return [dated.segment for dated in known]
+    return [one.segment for one in dated]
 
 
 def _dated(files: LogFiles, segment: Segment, modified: int | None) -> _Dated:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pgkeep.adapters.postgres.gate import Session
-from pgkeep.model import Digest
+from pgkeep.scalars import Digest
 
 PARAMETERS_SINCE = 150_000
 """Since 15, somebody who is no superuser may have been let set a parameter."""
