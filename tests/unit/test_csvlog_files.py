@@ -471,6 +471,7 @@ def test_a_directory(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"2026-01-31 12:00:00.123 CET,1" * number)
         os.utime(tmp_path / name, ns=(0, number))
     (tmp_path / "d.csv").mkdir()
+    (tmp_path / ".hidden.csv").touch()
     assert [(file.name, file.size, file.begins) for file in files.listing()] == [
         ("a.csv", 29, "2026-01-31 12:00:00.123 CET"),
         ("b.csv", 0, ""),

@@ -103,7 +103,7 @@ class DirectoryLogFiles:
     def listing(self) -> tuple[LogFile, ...]:
         with self._readable():
             names = sorted(path.name for path in self.path.iterdir() if path.name.endswith(SUFFIX))
-        return tuple(file for name in names if (file := self._look(name)))
+        return tuple(file for name in names if not name.startswith(".") and (file := self._look(name)))
 
     def read(self, name: str, offset: int, length: int) -> bytes | None:
         with self._readable():
