@@ -1,7 +1,10 @@
 """What the log says was committed is what is in the tables: on real servers, at cuts while sessions write."""
 
+import os
 import random
+import re
 import secrets
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,7 +16,7 @@ import pytest
 
 from fix_csvlog_server import RECOMMENDED, LoggingServer
 from fix_postgres import Database, eventually, new_database
-from pgkeep.adapters.postgres.csvlog.groups import Collected, collect
+from pgkeep.adapters.postgres.csvlog.groups import MISSING, RESTARTED, Collected, collect
 from pgkeep.adapters.postgres.csvlog.model import Exact, LogRow, Verdict, Write
 from pgkeep.adapters.postgres.csvlog.moments import Carried, Moment, Running, begun, sampled
 from pgkeep.adapters.postgres.csvlog.rows import Rows
@@ -22,11 +25,12 @@ from pgkeep.visibility import Visible, visible
 
 Connection = psycopg.Connection[tuple[object, ...]]
 OFF = {"log_statement": "none", "log_duration": "off", "log_min_duration_statement": "-1"}
+ALL = RECOMMENDED | {"log_connections": "off", "log_disconnections": "off"}
 MODES = {
-    "all, durations": RECOMMENDED,
-    "all": RECOMMENDED | {"log_duration": "off"},
-    "mod": RECOMMENDED | OFF | {"log_statement": "mod"},
-    "durations of all": RECOMMENDED | OFF | {"log_min_duration_statement": "0"},
+    "all, durations": ALL,
+    "all, disconnections": ALL | {"log_duration": "off", "log_disconnections": "on", "log_connections": "on"},
+    "mod": ALL | OFF | {"log_statement": "mod"},
+    "durations of all": ALL | OFF | {"log_min_duration_statement": "0"},
 }
 MADE = """
     CREATE TABLE t (id int PRIMARY KEY, pair int UNIQUE DEFERRABLE INITIALLY DEFERRED);
@@ -47,12 +51,16 @@ CONNECTED = """
 BOOT = "SELECT backend_start::text FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
 
 
+KEY = re.compile(rb"INSERT INTO t VALUES \(\s*'?(\d+)'?,|UPDATE t SET .* WHERE id = (\d+)$", re.IGNORECASE)
+
+
 def judge(sql: bytes) -> Verdict:
-    """Only INSERTs of a number write here; that number is the key."""
-    if not sql.upper().startswith(b"INSERT INTO T VALUES ("):
+    """Only INSERTs and UPDATEs of a number write here; that number is the key."""
+    found = KEY.match(sql)
+    if not found:
         return Exact(sql=b"", writes=())
-    key = sql.partition(b"(")[2].partition(b",")[0].strip(b" '").decode()
-    return Exact(sql=sql, writes=(Write(schema="public", name="t", keys=(key,), inserted=1),))
+    key = (found[1] or found[2]).decode()
+    return Exact(sql=sql, writes=(Write(schema="public", name="t", keys=(key,), inserted=int(bool(found[1]))),))
 
 
 @dataclass(kw_only=True)
@@ -67,6 +75,7 @@ class Cuts:
     then: Carried | None = None
     before: Visible | None = None
     results: Counter[str] = field(default_factory=Counter)
+    rows: list[tuple[object, ...]] = field(default_factory=list)
 
     def cut(self) -> None:
         """One cut, and what the log says of the time since the last; compared with what was there."""
@@ -83,7 +92,8 @@ class Cuts:
                 self.before, self.then = now.snapshot, found.carried
 
     def _compare(self, found: Collected, there: set[int]) -> None:
-        said = {int(key) for group in found.groups for one in group.statements for key in one.writes[0].keys or ()}
+        writes = [write for group in found.groups for one in group.statements for write in one.writes if write.inserted]
+        said = {int(key) for write in writes for key in write.keys or ()}
         assert said <= there - self.kept, "what is not there, or was there before"
         if found.ambiguous:
             self.results["disturbed"] += 1
@@ -104,7 +114,8 @@ class Cuts:
         ((snapshot,),) = reading.execute("SELECT pg_current_snapshot()::text").fetchall()
         samples = (before, self._sample(marking), self._sample(marking))
         self._mark(marking, token, 2)
-        there = {int(str(key)) for (key,) in reading.execute("SELECT id FROM t").fetchall()}
+        self.rows = reading.execute("SELECT id, pair FROM t ORDER BY id").fetchall()
+        there = {int(str(key)) for key, _ in self.rows}
         first, second = self._markers(token)
         ((boot,),) = marking.execute(BOOT).fetchall()
         moment = sampled(
@@ -158,6 +169,26 @@ class Cuts:
         )
 
 
+@dataclass(kw_only=True)
+class Copies(Cuts):
+    """Runs the transactions again, in the `copy`."""
+
+    copy: Database
+
+    def _compare(self, found: Collected, there: set[int]) -> None:
+        super()._compare(found, there)
+        with self.copy.session() as copying:
+            for group in found.groups if not (found.ambiguous or found.reasons) else ():
+                with copying.transaction():
+                    for one in group.statements:
+                        copying.execute(one.sql)
+            if found.reasons and not found.ambiguous:
+                copying.execute("TRUNCATE t")
+                copying.cursor().executemany("INSERT INTO t VALUES (%s, %s)", self.rows)
+            if not found.ambiguous:
+                assert copying.execute("SELECT id, pair FROM t ORDER BY id").fetchall() == self.rows
+
+
 class Client(threading.Thread):
     """A session, or one after another, with keys of its own. `failure`: what was not meant to happen."""
 
@@ -178,8 +209,8 @@ class Client(threading.Thread):
                 with closing(self.logging.connect(self.database.name)) as session:
                     for _ in range(self.random.randrange(1, 30)):
                         self.random.choice(acts)(session)
-                        self.over.wait(self.random.random() / 100)
-                    self.random.choice([self.left, self.killed, lambda _: None])(session)
+                        self.over.wait(self.random.random() / 25)
+                    self.random.choice([self.left, self.killed, self.alone])(session)
         except BaseException as failure:
             self.failure = failure
 
@@ -259,6 +290,30 @@ class Client(threading.Thread):
         self.database.ask(f"SELECT pg_terminate_backend({session.info.backend_pid})")
 
 
+class Writer(Client):
+    """Writes to the rows that all write to, in a way that shows in which order it was done."""
+
+    def run(self) -> None:
+        try:
+            with closing(self.logging.connect(self.database.name)) as session:
+                while not self.over.is_set():
+                    self.random.choice([self.alone, self.bound, self.block])(session)
+                    self.over.wait(self.random.random() / 20)
+        except BaseException as failure:
+            self.failure = failure
+
+    def insert(self) -> str:
+        factor, more = self.random.randrange(2, 5), self.random.randrange(9)
+        return f"UPDATE t SET pair = (pair * {factor} + {more}) % 99991 WHERE id = {self.random.randrange(1, 41)}"
+
+    def bound(self, session: Connection) -> None:
+        session.execute(self.insert(), prepare=True)
+
+    def block(self, session: Connection) -> None:
+        with session.transaction():
+            self.alone(session)
+
+
 @pytest.fixture(params=[13, 15, 18])
 def logging(request: pytest.FixtureRequest, logging_server_of: Callable[[int], LoggingServer]) -> LoggingServer:
     return logging_server_of(request.param)
@@ -274,9 +329,11 @@ def test_what_the_log_says_was_committed_is_there(logging: LoggingServer, mode: 
         try:
             for client in clients:
                 client.start()
-            for _ in range(12):
+            for _ in range(60):
                 over.wait(0.2)
                 cuts.cut()
+                if cuts.results["exact"] + cuts.results["inexact"] == 6:
+                    break
         finally:
             over.set()
             for client in clients:
@@ -285,5 +342,73 @@ def test_what_the_log_says_was_committed_is_there(logging: LoggingServer, mode: 
         assert [client.failure for client in clients] == [None] * len(clients)
         print(logging.machine.name, mode, dict(cuts.results))
         if mode.startswith("all"):
-            assert cuts.results["exact"] >= 3
+            assert cuts.results["exact"] >= 2
             assert cuts.results["transactions"] >= 20
+        assert MISSING not in cuts.results
+
+
+def test_what_sessions_do_to_the_same_rows_is_run_again_in_their_order_or_not_at_all(logging: LoggingServer) -> None:
+    logging.configure(ALL)
+    made = "CREATE TABLE t (id int PRIMARY KEY, pair int); INSERT INTO t SELECT i, 0 FROM generate_series(1, 40) i"
+    with new_database(logging.server, made=made) as database, new_database(logging.server, made=made) as copy:
+        cuts = Copies(logging=logging, database=database, begins_logged=True, copy=copy)
+        cuts.cut()
+        over = threading.Event()
+        clients = [Writer(logging, database, number=number, stop=over) for number in range(1, 4)]
+        try:
+            for client in clients:
+                client.start()
+            for _ in range(100):
+                over.wait(0.05)
+                cuts.cut()
+                if cuts.results["exact"] == 8:
+                    break
+        finally:
+            over.set()
+            for client in clients:
+                client.join()
+        cuts.cut()
+        assert [client.failure for client in clients] == [None] * len(clients)
+        print(logging.machine.name, dict(cuts.results))
+        assert cuts.results["transactions"] >= 20
+
+
+def test_two_phase_commit_is_noticed_and_a_restart_and_a_crash(logging: LoggingServer) -> None:
+    logging.configure(ALL)
+    Database(server=logging.server, name="postgres").run("ALTER SYSTEM SET max_prepared_transactions = 5")
+    with new_database(logging.server, made=MADE) as database:
+        cuts = Cuts(logging=logging, database=database, begins_logged=True)
+        cuts.cut()
+        logging.machine.stop()
+        logging.machine.start()
+        cuts.cut()
+        assert cuts.results.pop(RESTARTED) == 1
+        with database.session() as session:
+            for text in ("BEGIN", "INSERT INTO t VALUES (1, 1)", "PREPARE TRANSACTION 'x'"):
+                session.execute(text)
+        cuts.cut()
+        assert cuts.results.pop("two-phase commit") == 1
+        database.run("COMMIT PREPARED 'x'")
+        cuts.cut()
+        assert cuts.results.pop("two-phase commit") >= 1
+        _crash(database)
+        cuts.cut()
+        assert cuts.results[RESTARTED] == 1
+
+
+def _crash(database: Database) -> None:
+    """A session is killed while it writes, and the server begins anew."""
+    with database.session() as session:
+        process = session.info.backend_pid
+        killer = threading.Timer(0.5, lambda: os.kill(process, signal.SIGKILL))
+        killer.start()
+        with pytest.raises(psycopg.OperationalError):
+            session.execute("INSERT INTO t VALUES (2, (SELECT 1 FROM pg_sleep(60)))")
+
+    def answers() -> bool:
+        try:
+            return database.ask("SELECT pg_is_in_recovery()") == [(False,)]
+        except psycopg.OperationalError:
+            return False
+
+    assert eventually(answers)
