@@ -6,7 +6,7 @@ commit and letting go of the locks, and between the two looks that make one samp
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pgkeep.adapters.postgres.csvlog.model import Doubt, Exact, Group, LogRow, Statement, Verdict, Write
 from pgkeep.adapters.postgres.csvlog.moments import Moment, Running, sampled
@@ -65,7 +65,6 @@ class Live:
     seen: Rows | None = None
     own: dict[str, str | None] = field(default_factory=dict)
     saved: dict[str, str | None] | None = None
-    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,31 +119,37 @@ class World:
         one = self.running[vxid] = Live(session=name, vxid=vxid)
         lonely = len(statements) == 1
         try:
-            if not lonely:
-                self.say(one, script, "BEGIN", tag="idle")
-                one.block = True
-                yield
-            for statement in statements:
-                yield from self._statement(one, script, statement)
-            if not lonely and script.leaves and last:
-                yield from self._end(one, committed=False)
-            elif not lonely:
-                self.say(one, script, "ROLLBACK" if one.failed else "COMMIT")
-                yield
+            yield from self._statements(one, script, statements, leaves=last and script.leaves)
         except RefusedError:
-            self.note(name, vxid, "UPDATE", "..", xid=one.xid, severity="ERROR")
-            one.failed = True
-            yield
-            yield from self._end(one, committed=False)
-            if not lonely:
-                self.note(name, f"{script.number}/0", "idle in transaction (aborted)", "statement: ROLLBACK", b"ROLLBACK")
-            return
+            yield from self._fail(one, lonely=lonely)
         if vxid not in self.running:
             return
         yield from self._end(one, committed=True)
         if script.durations and not (script.extended and lonely):
             self.note(name, f"{script.number}/0", "INSERT", "duration: 1.000 ms")
             yield
+
+    def _statements(self, one: Live, script: Script, statements: tuple[str, ...], *, leaves: bool) -> Steps:
+        lonely = len(statements) == 1
+        if not lonely:
+            self.say(one, script, "BEGIN", tag="idle")
+            one.block = True
+            yield
+        for statement in statements:
+            yield from self._statement(one, script, statement)
+        if not lonely and leaves:
+            yield from self._end(one, committed=False)
+        elif not lonely:
+            self.say(one, script, "COMMIT")
+            yield
+
+    def _fail(self, one: Live, *, lonely: bool) -> Steps:
+        self.note(one.session, one.vxid, "UPDATE", "..", xid=one.xid, severity="ERROR")
+        yield
+        yield from self._end(one, committed=False)
+        if not lonely:
+            outside = one.vxid.partition("/")[0] + "/0"
+            self.note(one.session, outside, "idle in transaction (aborted)", "statement: ROLLBACK", b"ROLLBACK")
 
     def _statement(self, one: Live, script: Script, statement: str) -> Steps:
         self.say(one, script, statement)
@@ -231,7 +236,12 @@ class World:
         """A row that shows a statement."""
         simple = "idle in transaction" if one.block else "idle"
         self.note(
-            one.session, one.vxid, "INSERT" if script.extended else tag or simple, f"..: {sql}", sql.encode(), xid=one.xid
+            one.session,
+            one.vxid,
+            "INSERT" if script.extended else tag or simple,
+            f"..: {sql}",
+            sql.encode(),
+            xid=one.xid,
         )
 
     def note(
@@ -273,9 +283,10 @@ class World:
     def since(self, place: int) -> Iterator[Pair]:
         """The rows from there on, with places that count from there."""
         for row, statement in self.log[place // 10 :]:
-            moved = LogRow(**{**_fields(row), "place": row.place - place})
-            yield moved, statement and Statement(
-                row=moved, sql=statement.sql, after=statement.after, reason=statement.reason
+            moved = replace(row, place=row.place - place)
+            yield (
+                moved,
+                statement and Statement(row=moved, sql=statement.sql, after=statement.after, reason=statement.reason),
             )
 
     # --- cuts ---------------------------------------------------------------------------------------------------
@@ -320,7 +331,3 @@ class World:
             own=[b"1.1"],
         )
         take(moment, rows, len(self.log))
-
-
-def _fields(row: LogRow) -> dict[str, object]:
-    return {name: getattr(row, name) for name in LogRow.__slots__}

@@ -178,15 +178,15 @@ class _Sorting:
                 self.over.append(one)
                 self._place(one, where)
             case str():
-                self.reasons[where] += 1
+                self.reasons.update(_doubts(one) or [where])
                 self.over.append(one)
 
     def _place(self, one: Transaction, where: Where) -> None:
-        doubts = [step.reason for _, step in one.steps if isinstance(step, Doubt)]
+        doubts = _doubts(one)
         end = _end(one, self.outcomes)
         if where is Where.HERE:
             self.reasons.update(doubts)
-            self.groups += [] if doubts else [_group(one, end)]
+            self.groups += [_group(one, end)] if one.steps and not doubts else []
         elif doubts or self.outcomes.untold(one):
             self.doubted_until = max(self.doubted_until, end)
         else:
@@ -202,6 +202,10 @@ class _Sorting:
         beside = sum(begins(group) < self.doubted_until for group in self.groups)
         self.reasons.update({BESIDE_DOUBT: beside} if beside else {})
         return self.reasons + overlaps(self.groups, settled=self.settled)
+
+
+def _doubts(one: Transaction) -> list[str]:
+    return [step.reason for _, step in one.steps if isinstance(step, Doubt)]
 
 
 def _end(one: Transaction, outcomes: Outcomes) -> int:

@@ -127,7 +127,7 @@ def begun(moment: Moment) -> Carried:
     return carried(
         moment,
         again=moment.first,
-        lines={session.decode(): -1 for session in sorted(moment.connected)},
+        lines={session.decode(): -1 for session in sorted({*moment.connected, *moment.running.values()})},
         unread=[vxid for vxid, session in moment.running.items() if session not in moment.own],
         blind=moment.second - moment.first,
     )

@@ -31,8 +31,9 @@ class Transaction:
     `block`: it was begun by BEGIN, and so ends with COMMIT; None: not known. `headless`: there may have been statements
     before the first that is known. `view`: place of its first statement: what it saw was there then, or came later.
     `simple`: each statement was sent alone, in the simple protocol, outside of a block. `ended`: place of the first row
-    by which it had ended; `lived`: the session went on after it as after a success. `complete`: its last statement was
-    logged when it had succeeded. `loose`: nothing but one statement that was logged outside of any.
+    by which it had ended; `lived`: the session went on after it as after a success. `touched`: it has had steps, though
+    they may have been undone. `complete`: its last statement was logged when it had succeeded. `loose`: nothing but one
+    statement that was logged outside of any.
     """
 
     session: bytes
@@ -53,15 +54,17 @@ class Transaction:
     over: Kind | None = None
     ended: int | None = None
     lived: bool = False
+    touched: bool = False
     complete: bool = False
 
     @property
     def matters(self) -> bool:
-        """Whether it may have done anything: a row with an xid of 0 says that nothing had been written before it."""
-        return bool(self.steps) or (self.headless and self.xid != 0)
+        """Whether it ever did anything, or may have: a row with an xid of 0 says that nothing was written before it."""
+        return self.touched or (self.headless and self.xid != 0)
 
     def add(self, place: int, verdict: Verdict) -> None:
         if isinstance(verdict, Doubt) or verdict.sql:
+            self.touched = True
             self.steps.append((place, verdict))
 
     def obey(self, order: Control) -> None:
