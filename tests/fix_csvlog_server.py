@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import conninfo, sql
 
-from fix_majors import Machine, machine
+from fix_majors import MAJORS, Machine, machine
 from fix_postgres import Database, eventually, literal, quoted
 from pgkeep.adapters.postgres import Server
 
@@ -103,3 +103,9 @@ def logging_server_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Call
             return running_ones[major]
 
         yield give
+
+
+@pytest.fixture(params=MAJORS, scope="module")
+def logging(request: pytest.FixtureRequest, logging_server_of: Callable[[int], LoggingServer]) -> LoggingServer:
+    """A logging server of every major version."""
+    return logging_server_of(request.param)

@@ -2,7 +2,11 @@
 
 A value may hold anything, `$1` too: so `$1` is replaced only where the server's own scanner (scan.l) sees a parameter,
 never in strings, quoted names, names or comments. It scans as under standard_conforming_strings = on, and the literals
-are written for that. Which type a parameter had is not in the log.
+are written for that.
+
+Which type a parameter had is not in the log, and its literal has none: true of type boolean is 't' here and becomes the
+text `true` in a column of texts, 0.1 of type real becomes 0.10000000149011612 in one of type double precision. Whoever
+runs the statement again has to know that (the row of a statement with parameters has a DETAIL).
 """
 
 import re
