@@ -55,8 +55,8 @@ SELECT s.name, c.relname, c.relkind,
        EXISTS (SELECT FROM pg_rewrite w WHERE w.ev_class = c.oid AND w.rulename <> '_RETURN'),
        c.relrowsecurity, c.oid IN (SELECT id FROM restless), c.oid IN (SELECT id FROM calling),
        EXISTS (SELECT FROM pg_attrdef d WHERE d.adrelid = c.oid AND ('pg_attrdef'::regclass, d.oid) IN (SELECT * FROM caller)),
-       c.relkind = 'p' OR c.relispartition OR EXISTS (SELECT FROM pg_inherits h WHERE c.oid IN (h.inhrelid, h.inhparent)),
-       EXISTS (SELECT FROM pg_inherits h WHERE c.oid = h.inhparent),
+       c.relkind = 'p' OR c.relispartition OR c.oid IN (SELECT inhrelid FROM pg_inherits) OR c.oid IN (SELECT inhparent FROM pg_inherits),
+       c.oid IN (SELECT inhparent FROM pg_inherits),
        c.relpersistence = 'u', s.name = '_pgkeep' OR c.oid IN (SELECT id FROM extended), coalesce(r.on_delete, false)
 FROM pg_class c JOIN users_space s ON s.id = c.relnamespace
     LEFT JOIN indexes i ON i.id = c.oid LEFT JOIN triggers t ON t.id = c.oid LEFT JOIN referred r ON r.id = c.oid
