@@ -104,7 +104,8 @@ def content(backup: Backup) -> str:
     since = f"since {moment(link.since.time)}" if link.since else ""
     if not backup.parts:
         return f"no changes {since}"
-    return f"{counted(link.changes, 'change')} in {counted(link.transactions, 'transaction')} {since}"
+    exact = "" if link.exact == "proven" else f", exact: {link.exact}"
+    return f"{counted(link.changes, 'change')} in {counted(link.transactions, 'transaction')} {since}{exact}"
 
 
 def planned(plan: RecoveryPlan) -> Iterator[str]:

@@ -14,6 +14,7 @@ from pgkeep.adapters.ipfs import Endpoint, IpfsVault, PeerAddress
 from pgkeep.adapters.lpbm import Folder, LegacyOpener
 from pgkeep.adapters.openpgp import OpenPgpSealer
 from pgkeep.adapters.postgres import (
+    CsvlogCapture,
     LogicalCapture,
     PostgresSource,
     PostgresTarget,
@@ -46,10 +47,10 @@ class Site:
     vault: IpfsVault
     sealer: OpenPgpSealer
     source: PostgresSource
-    capture: LogicalCapture | None
+    capture: LogicalCapture | CsvlogCapture | None
     journals: JournalStore
 
-    def require_capture(self) -> LogicalCapture:
+    def require_capture(self) -> LogicalCapture | CsvlogCapture:
         """How changes are kept. Raises ConfigError where only full backups are wanted."""
         if self.capture is None:
             raise ConfigError(
@@ -121,13 +122,16 @@ def site_of(
     )
 
 
-def _capture(source: PostgresSource, database: Database) -> LogicalCapture | None:
+def _capture(source: PostgresSource, database: Database) -> LogicalCapture | CsvlogCapture | None:
     if database.capture == "none":
         return None
+    measured = database.measured_mb * 1_000_000
+    if database.capture == "csvlog":
+        return CsvlogCapture(source=source, measured=measured, directory=database.log_directory)
     return LogicalCapture(
         source=source,
         slot=slot_name(database.name),
-        measured=database.measured_mb * 1_000_000,
+        measured=measured,
         kept=database.slot_limit_gb * 1_000_000_000,
         full_identity=database.full_identity,
     )

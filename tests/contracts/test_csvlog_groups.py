@@ -18,9 +18,10 @@ from fix_csvlog_server import RECOMMENDED, LoggingServer
 from fix_postgres import Database, eventually, new_database
 from pgkeep.adapters.postgres.csvlog.groups import MISSING, RESTARTED, Collected, collect
 from pgkeep.adapters.postgres.csvlog.model import Exact, LogRow, Verdict, Write
-from pgkeep.adapters.postgres.csvlog.moments import Carried, Moment, Running, begun, sampled
+from pgkeep.adapters.postgres.csvlog.moments import Moment, Running, begun, sampled
 from pgkeep.adapters.postgres.csvlog.rows import Rows
 from pgkeep.adapters.postgres.csvlog.statements import statement
+from pgkeep.positions import LogCut
 from pgkeep.visibility import Visible, visible
 
 Connection = psycopg.Connection[tuple[object, ...]]
@@ -72,7 +73,7 @@ class Cuts:
     begins_logged: bool
     kept: set[int] = field(default_factory=set)
     base: int = 0
-    then: Carried | None = None
+    then: LogCut | None = None
     before: Visible | None = None
     results: Counter[str] = field(default_factory=Counter)
     rows: list[tuple[object, ...]] = field(default_factory=list)
@@ -153,7 +154,7 @@ class Cuts:
         data = b"".join(file.read_bytes() for file in self.logging.files())[self.base :]
         return iter(Rows([data], database=self.database.name.encode(), lost=lambda lost: None))
 
-    def _collected(self, marking: Connection, now: Moment, then: Carried, before: Visible) -> Collected:
+    def _collected(self, marking: Connection, now: Moment, then: LogCut, before: Visible) -> Collected:
         def committed(xid: int) -> bool | None:
             ((status,),) = marking.execute("SELECT pg_xact_status(%s::text::xid8)", [str(xid)]).fetchall()
             return None if status is None else status == "committed"

@@ -10,9 +10,10 @@ from fix_csvlog_groups import World, judge
 from pgkeep import records
 from pgkeep.adapters.postgres.csvlog.control import Control, Kind, control
 from pgkeep.adapters.postgres.csvlog.groups import Collected, collect, counted
-from pgkeep.adapters.postgres.csvlog.moments import Carried, Moment, Running, begun, sampled
+from pgkeep.adapters.postgres.csvlog.moments import Moment, Running, begun, sampled
 from pgkeep.errors import Disturbed
 from pgkeep.ports import Inexact
+from pgkeep.positions import LogCut
 from pgkeep.visibility import Visible
 
 BEFORE = Visible(xmin=100, xmax=100, under_way=frozenset())
@@ -65,7 +66,7 @@ class Log(World):
 
 
 def found(
-    log: Log, now: Moment, *, begins_logged: bool = True, then: Carried | None = None, rolled_back: tuple[int, ...] = ()
+    log: Log, now: Moment, *, begins_logged: bool = True, then: LogCut | None = None, rolled_back: tuple[int, ...] = ()
 ) -> Collected:
     then = then or replace(begun(log.start), lines={}, blind=0)
     return collect(
@@ -343,7 +344,7 @@ def test_the_next_window_goes_on_where_this_one_cannot_tell(log: Log) -> None:
 def test_what_is_carried_travels(log: Log) -> None:
     log.block("5.a", "1/1", "put a 1")
     carried = found(log, log.stop(running=(Running(session=b"5.a", vxid=b"1/1", xid=7),))).carried
-    assert records.from_bytes(Carried, records.to_bytes(carried)) == carried
+    assert records.from_bytes(LogCut, records.to_bytes(carried)) == carried
 
 
 # --- statements that begin and end ------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from fix_csvlog_groups import Rows, Script, Steps, World, judge, run_again
 from pgkeep.adapters.postgres.csvlog.groups import collect
 from pgkeep.adapters.postgres.csvlog.model import Exact, Group, Write
-from pgkeep.adapters.postgres.csvlog.moments import Carried, Moment, begun
+from pgkeep.adapters.postgres.csvlog.moments import Moment, begun
 from pgkeep.adapters.postgres.csvlog.order import ordered, overlaps
+from pgkeep.positions import LogCut
 from pgkeep.visibility import Visible
 
 keys = st.sampled_from("abc")
@@ -58,7 +59,7 @@ class Keeper:
         self.world = world
         self.rows: Rows = {}
         self.base = 0
-        self.then: Carried | None = None
+        self.then: LogCut | None = None
         self.before: Visible | None = None
         self.results = Counter[str]()
 

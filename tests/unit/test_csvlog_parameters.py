@@ -137,7 +137,11 @@ def test_a_string_goes_on_after_a_line_break_and_comments() -> None:
 
 
 def test_a_parameter_does_not_become_part_of_the_token_before_it() -> None:
-    assert filled(b"SELECT U&$1", b"parameters: $1 = '\\0041'", whole=True)[0] == b"SELECT U& '\\0041'"
+    assert filled(b"SELECT U&$1", b"parameters: $1 = '0041'", whole=True)[0] == b"SELECT U& '0041'"
+
+
+def test_a_backslash_means_itself_in_every_session() -> None:
+    assert filled(b"SELECT $1", b"parameters: $1 = 'a\\''b'", whole=True)[0].split() == [b"SELECT", b"E'a\\\\''b'"]
 
 
 @pytest.mark.parametrize(

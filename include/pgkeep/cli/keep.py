@@ -17,6 +17,7 @@ from pgkeep.cli.pending import Pending
 from pgkeep.errors import ConfigError, PgkeepError, Unavailable
 from pgkeep.model import Entry, Origin, Sealed, Stored
 from pgkeep.ports import Sealer, Vault
+from pgkeep.settings.values import CAPTURES
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,11 @@ def add_commands(commands: Commands) -> None:
     command.add_argument(
         "--source", metavar="CONNECTION|URL", type=given, help="where it is; default: the server in [defaults]"
     )
-    command.add_argument("--full-only", action="store_true", help="keep no changes: full backups only")
+    way = command.add_mutually_exclusive_group()
+    way.add_argument("--capture", choices=CAPTURES, help="how changes are kept (default: [defaults])")
+    way.add_argument(
+        "--full-only", action="store_const", const="none", dest="capture", help="keep no changes (--capture none)"
+    )
     command.add_argument("--print-sql", action="store_true", help="only show what would be installed in the database")
     command.set_defaults(run=init)
 
@@ -59,7 +64,7 @@ def add_commands(commands: Commands) -> None:
 def init(chosen: argparse.Namespace) -> None:
     """`pgkeep init NAME`: safe to repeat."""
     found = loaded_settings()
-    own = {**(_source(chosen.source) if chosen.source else {}), **({"capture": "none"} if chosen.full_only else {})}
+    own = _own_settings(chosen)
     known = chosen.name in found.databases
     if known and own:
         raise ConfigError(
@@ -89,6 +94,12 @@ def remove(chosen: argparse.Namespace) -> None:
     site.require_capture().uninstall()
     stands = f"{settings.section(chosen.name)} in {os.environ[settings.VARIABLE]}"
     print(sentences.removed(chosen.name, site.source.label, stands=stands))
+
+
+def _own_settings(chosen: argparse.Namespace) -> dict[str, str]:
+    """What is said on the command line and is to stand in the database's section."""
+    where = _source(chosen.source) if chosen.source else {}
+    return where | ({"capture": chosen.capture} if chosen.capture else {})
 
 
 def _source(source: str) -> dict[str, str]:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
-from pgkeep.adapters.postgres import CaptureReport
+from pgkeep.adapters.postgres import CaptureReport, LogReport
 from pgkeep.errors import PgkeepError
 from pgkeep.progress import human_size
 from pgkeep.wiring import Site
 
+from .csvlog import csvlog
 from .finding import Finding, failed
 
 NAMED = 5
@@ -20,6 +21,9 @@ def capture(site: Site, about: str) -> Iterator[Finding]:
         report = site.capture.report()
     except PgkeepError as error:
         yield failed(error, about)
+        return
+    if isinstance(report, LogReport):
+        yield from csvlog(report, about)
         return
     yield from _server(report, about)
     yield from _installed(report, about, name=site.database.name)

@@ -62,7 +62,8 @@ class Database:
     full_schedule: str = setting("cron expression of the full backup", values.cron, default="0 2 * * *")
     timezone: str = setting("time zone of the schedules", values.timezone, default="UTC")
     capture: str = setting(
-        '"logical": changes are kept every hour, by logical decoding; "none": full backups only',
+        '"logical": changes are kept every hour, by logical decoding; "csvlog": from the server\'s CSV log, where that '
+        'cannot be had; "none": full backups only',
         values.capture,
         default="logical",
     )
@@ -84,6 +85,11 @@ class Database:
         "gigabytes of WAL that the source may keep for pgkeep; beyond it the slot is dropped, and a full backup made",
         values.count,
         default=16,
+    )
+    log_directory: Path | None = setting(
+        "for csvlog: where the server's log directory is mounted; without it the log is read over SQL",
+        values.path,
+        default=None,
     )
     ignored_tables: tuple[str, ...] = setting(
         "tables as schema.table whose rows are not kept", values.tables, default=()

@@ -1,5 +1,6 @@
 """How single values of `pgkeep.toml` are read. Each raises ValueError with what to write instead."""
 
+import json
 import re
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +11,8 @@ import pendulum
 from pgkeep.model import KeyFingerprint
 
 CRON_FIELD = r"[\d*/,A-Za-z#L?-]+"
+CAPTURES = ("logical", "csvlog", "none")
+"""The ways in which changes are kept; `none`: they are not."""
 CRON = re.compile(rf"@(hourly|daily|weekly|monthly)|{CRON_FIELD}( +{CRON_FIELD}){{4}}")
 
 
@@ -51,8 +54,8 @@ def count(value: object) -> int:
 
 def capture(value: object) -> str:
     """A way in which changes are kept."""
-    if value not in ("logical", "none"):
-        raise ValueError('write "logical" or "none"')
+    if value not in CAPTURES:
+        raise ValueError(f"write {', '.join(map(json.dumps, CAPTURES[:-1]))} or {json.dumps(CAPTURES[-1])}")
     return str(value)
 
 

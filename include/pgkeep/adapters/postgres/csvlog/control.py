@@ -44,11 +44,14 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """`name`: of the savepoint. `chain`: another transaction begins at once (AND CHAIN)."""
+    """`name`: of the savepoint. `chain`: another transaction begins at once (AND CHAIN). `rest`: what else was sent
+    behind a BEGIN, in the same string.
+    """
 
     kind: Kind
     name: str = ""
     chain: bool = False
+    rest: bytes = b""
 
 
 def control(sql: bytes) -> Control | None:
@@ -61,16 +64,20 @@ def control(sql: bytes) -> Control | None:
 
 
 def _parsed(sql: bytes) -> Control | None:
+    text = sql.decode("latin-1")  # ASCII is the same in every encoding of a server
     try:
-        raw = postgast.parse(sql.decode("latin-1")).stmts  # ASCII is the same in every encoding of a server
+        raw = postgast.parse(text).stmts
     except postgast.PgQueryError:
         return Control(kind=Kind.MIXED)
     found = [one.stmt.transaction_stmt for one in raw if one.stmt.HasField("transaction_stmt")]
     if not found:
         return None
-    if len(raw) > 1:
-        return Control(kind=Kind.MIXED)
-    return Control(kind=_KINDS[found[0].kind], name=found[0].savepoint_name, chain=found[0].chain)
+    kind = _KINDS[found[0].kind]
+    if len(raw) == 1:
+        return Control(kind=kind, name=found[0].savepoint_name, chain=found[0].chain)
+    if len(found) == 1 and raw[0].stmt.HasField("transaction_stmt") and kind is Kind.BEGIN:
+        return Control(kind=kind, rest=text.encode()[raw[1].stmt_location :].decode().encode("latin-1"))
+    return Control(kind=Kind.MIXED)
 
 
 _remembered = lru_cache(maxsize=1024)(_parsed)

@@ -16,6 +16,7 @@ from pgkeep.adapters.postgres.ddl.text import words
 
 from .catalog import Catalog
 from .doubtful import Doubtful
+from .settings import is_harmless
 
 WRITING = re.compile(
     r"lo_.*|lo(?:write|read)|set_config|ts_stat|ts_rewrite|.*_to_xml.*|pg_import_.*|binary_upgrade_.*"
@@ -81,6 +82,8 @@ class Reader:
 def _check_function(catalog: Catalog, node: Message) -> None:
     names = [str(part.string.sval) for part in node.funcname]
     name, own = names[-1], names[:-1] in ([], ["pg_catalog"])
+    if own and name == "set_config" and _sets_harmless(node):
+        return
     if own and WRITING.fullmatch(name):
         raise Doubtful(f"a call of {name}(): it may write")
     if names[:-1] == ["pg_catalog"]:
@@ -89,6 +92,12 @@ def _check_function(catalog: Catalog, node: Message) -> None:
         raise Doubtful(f"a call of {name}(), a volatile function of this database")
     if name not in catalog.users_functions and not (own and name in catalog.functions | catalog.types):
         raise Doubtful("a call of a function that is not known")
+
+
+def _sets_harmless(node: Message) -> bool:
+    """As pg_dump does it, with the name as a constant."""
+    name = unwrap_node(node.args[0]) if len(node.args) == 3 else None
+    return isinstance(name, pg.A_Const) and is_harmless(str(name.sval.sval).lower())
 
 
 def _check_operator(catalog: Catalog, node: Message) -> None:

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 from pgkeep.errors import Disturbed
 from pgkeep.ports import Inexact
+from pgkeep.positions import LogCut
 from pgkeep.visibility import Visible
 
 from .continuity import Continuity
 from .model import Doubt, Exact, Group, LogRow, Statement
-from .moments import Carried, Moment, carried
+from .moments import Moment, carried, moment_of
 from .order import begins, ordered, overlaps
 from .outcomes import UNREAD, Committed, Outcomes, Where
 from .transactions import Assembly, Judge, Transaction, has_ended
@@ -33,7 +34,7 @@ class Collected:
     reasons: Mapping[str, int]
     ambiguous: int
     again: int
-    carried: Carried
+    carried: LogCut
 
     def exact(self) -> tuple[Group, ...]:
         """The transactions, in order. Raises Disturbed: another moment will do; Inexact: with its reasons."""
@@ -61,7 +62,7 @@ def collect(
     *,
     judge: Judge,
     committed: Committed,
-    then: Carried,
+    then: LogCut,
     before: Visible,
     now: Moment,
     begins_logged: bool,
@@ -77,7 +78,7 @@ def collect(
         reading.take(row, statement)
     sorting = _Sorting(
         outcomes=Outcomes(
-            before=then.moment(before), now=now, blind=then.blind, begins_logged=begins_logged, committed=committed
+            before=moment_of(then, before), now=now, blind=then.blind, begins_logged=begins_logged, committed=committed
         )
     )
     for one in reading.assembly.transactions():
@@ -94,9 +95,9 @@ def collect(
 
 @dataclass(kw_only=True)
 class _Reading:
-    """Reads the rows. `unread`: see Carried; one whose next statement is shown had done what came before."""
+    """Reads the rows. `unread`: see LogCut; one whose next statement is shown had done what came before."""
 
-    then: Carried
+    then: LogCut
     now: Moment
     judge: Judge
     assembly: Assembly = field(init=False)
@@ -144,7 +145,7 @@ class _Reading:
         xid = self.now.xids.get(vxid) or self.then.xids.get(vxid.decode())
         return self.now.snapshot.whole(xid) in self.now.snapshot if xid else None
 
-    def carried(self, again: int) -> Carried:
+    def carried(self, again: int) -> LogCut:
         return carried(
             self.now,
             again=again,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from pgkeep.positions import LogCut
 from pgkeep.visibility import Visible
 
 
@@ -68,44 +69,24 @@ def sampled(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Carried:
-    """What is kept of a cut until the next. Places count from where the next window begins to read.
-
-    As in Moment, but for: `lines`: the last line, before that place, of each session that may go on, -1: not known;
-    `unread`: vxids that were running, of which nothing was read and may have been written; `blind`: what had begun
-    before that place may have run beside others of which nothing was read.
-    """
-
-    boot: str
-    first: int
-    second: int
-    running: Mapping[str, str]
-    xids: Mapping[str, int]
-    still: tuple[str, ...]
-    own: tuple[str, ...]
-    lines: Mapping[str, int]
-    unread: tuple[str, ...]
-    blind: int
-
-    def moment(self, snapshot: Visible) -> Moment:
-        """The cut again; `snapshot` is kept elsewhere."""
-        return Moment(
-            boot=self.boot,
-            snapshot=snapshot,
-            first=self.first,
-            second=self.second,
-            running={vxid.encode(): session.encode() for vxid, session in self.running.items()},
-            xids={vxid.encode(): xid for vxid, xid in self.xids.items()},
-            still=frozenset(vxid.encode() for vxid in self.still),
-            connected=frozenset(),
-            own=frozenset(session.encode() for session in self.own),
-        )
+def moment_of(cut: LogCut, snapshot: Visible) -> Moment:
+    """The cut again; `snapshot` is kept elsewhere."""
+    return Moment(
+        boot=cut.boot,
+        snapshot=snapshot,
+        first=cut.first,
+        second=cut.second,
+        running={vxid.encode(): session.encode() for vxid, session in cut.running.items()},
+        xids={vxid.encode(): xid for vxid, xid in cut.xids.items()},
+        still=frozenset(vxid.encode() for vxid in cut.still),
+        connected=frozenset(),
+        own=frozenset(session.encode() for session in cut.own),
+    )
 
 
-def carried(moment: Moment, *, again: int, lines: Mapping[str, int], unread: Iterable[bytes], blind: int) -> Carried:
+def carried(moment: Moment, *, again: int, lines: Mapping[str, int], unread: Iterable[bytes], blind: int) -> LogCut:
     """What is kept of that cut, where the next window begins to read at `again`."""
-    return Carried(
+    return LogCut(
         boot=moment.boot,
         first=moment.first - again,
         second=moment.second - again,
@@ -119,7 +100,7 @@ def carried(moment: Moment, *, again: int, lines: Mapping[str, int], unread: Ite
     )
 
 
-def begun(moment: Moment) -> Carried:
+def begun(moment: Moment) -> LogCut:
     """What is kept of the first cut: the next window begins to read at its first marker, and knows of nothing before.
 
     Sessions that are connected go on from an unknown line; what runs may have written, unseen.

@@ -83,11 +83,18 @@ def filled(sql: bytes, detail: bytes, *, whole: bool) -> tuple[bytes, str | None
     if values is None:
         return sql, UNREADABLE
     numbers, literals = values
+    if b"\\" in detail:
+        literals = tuple(map(_certain, literals))
     if not whole and _ELLIPSIS in detail and any(literal.endswith(_ELLIPSIS) for literal in literals):
         return sql, CUT_OFF
     if numbers != template.numbers:
         return _filled_in_another_order(sql, template, numbers, literals)
     return template.text % literals, None
+
+
+def _certain(literal: bytes) -> bytes:
+    """One that says the same whatever standard_conforming_strings is; as the log has it, a backslash is a backslash."""
+    return b" E" + literal.replace(b"\\", b"\\\\") if b"\\" in literal else literal
 
 
 def _filled_in_another_order(

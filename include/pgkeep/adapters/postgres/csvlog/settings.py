@@ -25,7 +25,7 @@ HARMLESS = words("""
     from_collapse_limit join_collapse_limit geqo plan_cache_mode cursor_tuple_fraction default_statistics_target
     max_parallel_workers max_parallel_workers_per_gather max_parallel_maintenance_workers vacuum_cost_delay
     vacuum_cost_limit constraint_exclusion gin_fuzzy_search_limit check_function_bodies track_activities
-    track_functions track_io_timing xmlbinary
+    track_functions track_io_timing xmlbinary synchronize_seqscans quote_all_identifiers
 """)
 """Settings that change nothing of what is taken for certain."""
 PLANNER = "enable_"
@@ -35,12 +35,16 @@ DIGITS = "extra_float_digits"
 def check_setting(node: pg.VariableSetStmt) -> None:
     """Raises Doubtful for a setting that may change what later statements do, or what is logged of them."""
     name = str(node.name).lower()
-    harmless = name in HARMLESS or name.startswith(PLANNER) or "." in name
-    if node.kind in {pg.VAR_RESET_ALL, pg.VAR_SET_MULTI} or harmless:
+    if node.kind in {pg.VAR_RESET_ALL, pg.VAR_SET_MULTI} or is_harmless(name):
         return
     if name == DIGITS and node.kind == pg.VAR_SET_VALUE and _digits(node) >= 1:
         return
     raise Doubtful(f"SET {name}")
+
+
+def is_harmless(name: str) -> bool:
+    """Whether that setting, in lower case, may have any value."""
+    return name in HARMLESS or name.startswith(PLANNER) or "." in name
 
 
 def _digits(node: pg.VariableSetStmt) -> int:

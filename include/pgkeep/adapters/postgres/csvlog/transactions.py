@@ -179,7 +179,7 @@ class Assembly:
         last.statements += 1
         last.complete = statement.after
         last.simple &= statement.row.tag == IDLE and not statement.after
-        if order is None:
+        if order is None or order.rest:
             last.view = place if last.view is None else last.view
         last.add(place, self._verdict(statement, order))
         if order:
@@ -223,8 +223,8 @@ class Assembly:
                 return MIXED
             case Control(kind=Kind.PREPARE | Kind.COMMIT_PREPARED):
                 return TWO_PHASE
-            case Control():
-                return Exact(sql=b"", writes=())
+            case Control(rest=rest):
+                return self.judge(rest) if rest else Exact(sql=b"", writes=())
         return self.judge(statement.sql)
 
     def _expect(self, order: Control, row: LogRow) -> None:

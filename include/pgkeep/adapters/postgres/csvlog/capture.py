@@ -1,0 +1,137 @@
+"""The port Capture from the server's CSV log: statements that can be run again; for all else a full backup."""
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgkeep import chain
+from pgkeep.adapters.postgres.gate import Session, connect, translated
+from pgkeep.adapters.postgres.history import other_history, read_history
+from pgkeep.adapters.postgres.source import PostgresSource
+from pgkeep.errors import ConfigError
+from pgkeep.model import Backup, LogPosition
+from pgkeep.ports import Inexact
+
+from .cut import framed_moment
+from .files import DirectoryLogFiles, LogFiles, SqlLogFiles
+from .log_settings import log_settings
+from .place import end_of_log, require_same
+from .report import LogReport, report
+from .window import CsvlogWindow
+
+ANOTHER_WAY = "its changes were collected by logical decoding until now"
+CHANGED = "log settings were changed: what was logged before and after cannot be read in the same way"
+SCRIPT = """\
+-- What the server has to log, so that pgkeep can collect changes from it; the first needs a restart.
+-- Run it as a superuser: psql -X -v ON_ERROR_STOP=1 -f FILE {dbname}
+ALTER SYSTEM SET logging_collector = on;
+ALTER SYSTEM SET log_destination = 'csvlog';
+ALTER SYSTEM SET log_statement = 'all';
+ALTER SYSTEM SET log_duration = on;
+ALTER SYSTEM SET log_min_duration_statement = -1;
+ALTER SYSTEM SET log_parameter_max_length = -1;
+ALTER SYSTEM SET lc_messages = 'C';
+SELECT pg_reload_conf();
+{grants}"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsvlogCapture:
+    """`directory`: where the server's log directory is mounted; None: the log is read over SQL.
+
+    `measured`: bytes of tables that are looked at again at each cut.
+    """
+
+    source: PostgresSource
+    measured: int
+    directory: Path | None = None
+
+    def spare_disk(self) -> None:
+        """The source keeps nothing for us: its logs are its own."""
+
+    def script(self) -> str:
+        """What the server needs, as SQL for somebody to read and to run. Raises Unavailable, ConfigError."""
+        grants = "\n".join(lack.grant for lack in self.report().lacking)
+        return SCRIPT.format(dbname=self.source.dbname, grants=f"{grants}\n" if grants else "")
+
+    def report(self) -> LogReport:
+        """What the server logs at this moment. Raises Unavailable, ConfigError."""
+        with self._connected() as connection, translated(self.source.server):
+            return report(connection, by_sql=self.directory is None)
+
+    def install(self) -> None:
+        """Nothing is installed; the log must be there, and the role be let read it. Raises ConfigError, Unavailable."""
+        found = self.report()
+        if found.settings.mode == "nothing useful" or found.lacking:
+            lacking = "; ".join(lack.why for lack in found.lacking) or f"its log shows {found.shows}"
+            raise ConfigError(
+                f"the changes of {self.source.label} cannot be collected from its log: {lacking}",
+                next_step=f"pgkeep init {self.source.dbname} --print-sql shows what to run; then pgkeep check",
+            )
+
+    def uninstall(self) -> None:
+        """There is nothing in the database."""
+
+    def broken(self, last: Backup) -> str | None:
+        """Why the changes since that link cannot be had any more, or None. Raises Unavailable, ConfigError."""
+        then = chain.position_of(last)
+        if not isinstance(then, LogPosition):
+            return ANOTHER_WAY
+        with self._connected() as connection:
+            with translated(self.source.server):
+                other = other_history(read_history(connection), last, then)
+                changed = log_settings(connection).digest != then.settings
+            if other or changed:
+                return other or CHANGED
+            try:
+                require_same(self._files(connection), then.place)
+            except Inexact as gone:
+                return gone.reason
+        return None
+
+    @contextmanager
+    def begin(self, last: Backup | None) -> Iterator[CsvlogWindow]:
+        """A cut from which on the log is read. Raises Unavailable, ConfigError."""
+        with self._window(last, then=None) as window:
+            yield window
+
+    @contextmanager
+    def window(self, last: Backup) -> Iterator[CsvlogWindow]:
+        """A cut now, and the changes since that link. Raises Unavailable, ConfigError."""
+        then = chain.position_of(last)
+        assert isinstance(then, LogPosition), "`broken` was asked first"
+        with self._window(last, then=then) as window:
+            yield window
+
+    @contextmanager
+    def _window(self, last: Backup | None, *, then: LogPosition | None) -> Iterator[CsvlogWindow]:
+        server, dbname = self.source.server, self.source.dbname
+        with self._connected() as connection:
+            files = self._files(connection)
+            with translated(server):
+                history, settings = read_history(connection), log_settings(connection)
+            before = end_of_log(files)
+            with framed_moment(server, dbname) as framed:
+                window = CsvlogWindow(
+                    snapshot=self.source.snapshot_of(framed.moment),
+                    since=last.cut if last else None,
+                    measured=self.measured,
+                    framed=framed,
+                    files=files,
+                    history=history,
+                    settings=settings,
+                    then=then,
+                )
+                window.look_first(before)
+                yield window
+
+    def _files(self, connection: Session) -> LogFiles:
+        over_sql = SqlLogFiles(connection=connection, server=self.source.server)
+        return over_sql if self.directory is None else DirectoryLogFiles(path=self.directory, asked=over_sql.current)
+
+    @contextmanager
+    def _connected(self) -> Iterator[Session]:
+        with contextlib.closing(connect(self.source.server, self.source.dbname)) as connection:
+            yield connection

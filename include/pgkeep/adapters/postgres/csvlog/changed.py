@@ -1,0 +1,190 @@
+"""What the log never showed: each table's rows are compared, by the server's own marks on them, with what it explains.
+
+A row says which transaction has written it (xmin). What the cut before did not see was written within the window, and
+the log must explain it, by its key where the statements name keys. As many rows as it says must have come or gone. A
+table too large to be read each time is only counted, by the server's statistics, which are some seconds late.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from pgkeep.adapters.postgres.gate import literal, quoted, translated
+from pgkeep.adapters.postgres.moment import Moment
+from pgkeep.adapters.postgres.relations import OF_USERS, RELATIONS
+from pgkeep.inventory import TableName
+from pgkeep.visibility import visible
+
+from .conditions import joined
+from .model import Group
+
+TABLES = f"""
+    SELECT n.nspname, c.relname, pg_table_size(c.oid)::int8,
+           pg_stat_get_tuples_inserted(c.oid) + pg_stat_get_tuples_updated(c.oid) + pg_stat_get_tuples_deleted(c.oid),
+           coalesce((SELECT array_agg(a.attname::text ORDER BY a.attnum) FROM pg_index i JOIN pg_attribute a
+                     ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
+                     WHERE i.indrelid = c.oid AND i.indisprimary), '{{}}')
+    FROM {RELATIONS} WHERE c.relkind = 'r' AND {OF_USERS} AND c.oid <> ALL (%s::oid[]) ORDER BY 3, 1, 2
+"""  # noqa: S608 - no value of anybody's is in it
+COUNT = "SELECT count(*) FROM ONLY {table}"
+# xmin has 32 bits; the rest is that of the number nearest to the snapshot's end, as in `visibility`.
+WRITTEN = """
+    SELECT {columns} FROM ONLY {table} WHERE NOT pg_visible_in_snapshot(
+        ({xmax} + ((xmin::text::int8 - {xmax} + {half}) & {mask}) - {half})::text::xid8, {snapshot}::pg_snapshot)
+    LIMIT {limit}
+"""
+HALF, MASK = 1 << 31, (1 << 32) - 1
+MOST = 200_000
+"""Rows of a table that are compared by their keys; beyond that, only their number."""
+
+
+@dataclass(kw_only=True)
+class Explained:
+    """What the log says of one table: rows that came; that were changed or went, at most (None: any); and their keys,
+    where all are known.
+    """
+
+    inserted: int = 0
+    others: int | None = 0
+    keys: set[str] | None = field(default_factory=set)
+
+    @property
+    def written(self) -> int | None:
+        """The most rows that can have been written."""
+        return None if self.others is None else self.inserted + self.others
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table at the cut. `size` in bytes; `writes`: rows written ever, by the statistics; `key`: its primary key."""
+
+    name: TableName
+    size: int
+    writes: int
+    key: tuple[str, ...]
+
+
+def explained(groups: Iterable[Group]) -> dict[TableName, Explained]:
+    """By table, what the transactions of a window did to it."""
+    found: dict[TableName, Explained] = {}
+    for write in (write for group in groups for statement in group.statements for write in statement.writes):
+        this = found.setdefault(TableName(schema=write.schema, name=write.name), Explained())
+        this.inserted += write.inserted
+        if not write.inserted and this.others is not None:
+            this.others = None if write.keys is None else this.others + len(write.keys)
+        if this.keys is not None:
+            this.keys = None if write.keys is None else this.keys.union(write.keys)
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """A table at a cut: its rows (None: they were not counted), the rows ever written when it was last counted, and
+    those that the log has explained since.
+    """
+
+    rows: int | None
+    writes: int
+    explained: int
+
+    def __str__(self) -> str:
+        return f"{'-' if self.rows is None else self.rows} {self.writes} {self.explained}"
+
+
+def look(
+    moment: Moment,
+    *,
+    then: Mapping[str, str] | None,
+    since: str,
+    told: Mapping[TableName, Explained],
+    without: Iterable[int],
+    budget: int,
+) -> tuple[dict[str, str], str | None]:
+    """A witness of each table, for the next cut; and what happened to one that `told` does not explain, or None.
+
+    `then`: the witnesses at the cut before, of the snapshot `since`; `budget`: bytes of tables to read.
+    Raises Unavailable, ConfigError.
+    """
+    witnesses, why = dict[str, str](), None
+    for table in _tables(moment, without):
+        budget -= table.size
+        before = _counts((then or {}).get(str(table.name)))
+        told_of = told.get(table.name, Explained())
+        now = _now(moment, table, before, told_of, read=budget >= 0)
+        if why is None and before is not None:
+            why = _unexplained(moment, table, before, now, told_of, since)
+        witnesses[str(table.name)] = str(now)
+    return witnesses, why
+
+
+def _counts(text: str | None) -> Counts | None:
+    if text is None:
+        return None
+    rows, writes, explained = text.split(" ")
+    return Counts(rows=None if rows == "-" else int(rows), writes=int(writes), explained=int(explained))
+
+
+def _now(moment: Moment, table: Table, before: Counts | None, told: Explained, *, read: bool) -> Counts:
+    """Where it is not read, what was explained adds up; what is not known to be explained begins that anew."""
+    if read:
+        ((rows,),) = _ask(moment, COUNT.format(table=quoted(table.name.schema, table.name.name)))
+        return Counts(rows=int(str(rows)), writes=table.writes, explained=0)
+    if before is None or told.written is None:
+        return Counts(rows=None, writes=table.writes, explained=0)
+    return Counts(rows=None, writes=before.writes, explained=before.explained + told.written)
+
+
+def _unexplained(moment: Moment, table: Table, before: Counts, now: Counts, told: Explained, since: str) -> str | None:
+    if now.rows is None:
+        if told.written is not None and table.writes - now.writes > now.explained:
+            return f"more rows of {table.name} were written, or rolled back, than the log explains"
+        return None
+    most = None if before.rows is None else before.rows + told.inserted
+    if most is not None and (now.rows > most or (told.others is not None and now.rows < most - told.others)):
+        return f"{table.name} has {now.rows} rows; by the log it would have {most}, or up to {told.others} fewer"
+    return _unexplained_rows(moment, table, told, since)
+
+
+def _tables(moment: Moment, without: Iterable[int]) -> Iterator[Table]:
+    with translated(moment.server):
+        rows = moment.connection.execute(TABLES, [list(without)]).fetchall()
+    for schema, name, size, writes, key in rows:
+        assert isinstance(key, list)
+        yield Table(
+            name=TableName(schema=str(schema), name=str(name)),
+            size=int(str(size)),
+            writes=int(str(writes)),
+            key=tuple(map(str, key)),
+        )
+
+
+def _unexplained_rows(moment: Moment, table: Table, told: Explained, since: str) -> str | None:
+    """Whether the rows that were written since are those that the log names."""
+    most = told.written
+    if most is None:
+        return None
+    written = _written(moment, table, since, limit=most + 1)
+    if len(written) > most:
+        return f"rows of {table.name} were written that the log does not explain"
+    if told.keys is not None and table.key and most <= MOST and not told.keys.issuperset(written):
+        return f"other rows of {table.name} were written than the log explains"
+    return None
+
+
+def _written(moment: Moment, table: Table, since: str, *, limit: int) -> list[str]:
+    """The keys of rows that were written after that snapshot, as `Write` has them."""
+    columns = ", ".join(f"{quoted(name)}::text" for name in table.key) or "''"
+    query = WRITTEN.format(
+        columns=columns,
+        table=quoted(table.name.schema, table.name.name),
+        xmax=visible(since).xmax,
+        snapshot=literal(since),
+        half=HALF,
+        mask=MASK,
+        limit=limit,
+    )
+    return [joined([str(value) for value in row]) for row in _ask(moment, query)]
+
+
+def _ask(moment: Moment, query: str) -> list[tuple[object, ...]]:
+    with translated(moment.server):
+        return moment.connection.execute(query).fetchall()

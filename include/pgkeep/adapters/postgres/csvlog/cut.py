@@ -1,0 +1,113 @@
+"""A moment of the database, and where it is in the log.
+
+Rows stand in the log when a statement begins, and say nothing of when its transaction ended. So the moment is framed:
+
+    our mark 1 in the log -> who runs a transaction -> the snapshot -> who runs one, twice -> our mark 2 in the log
+
+What stands before mark 1 and was not running had ended before the snapshot; what stands behind mark 2 began after it.
+"""
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pgkeep.adapters.postgres.gate import Session, connect, literal, translated
+from pgkeep.adapters.postgres.moment import Moment, open_moment
+from pgkeep.adapters.postgres.server import Server
+
+from .moments import Running
+
+# As the log calls a session: the second in which its process began, and its number, both in hexadecimal digits.
+SESSION = "to_hex(floor(extract(epoch FROM a.backend_start))::int8) || '.' || to_hex(a.pid)"
+# Every transaction holds a lock on its own virtual id, from before its first row in the log until it has ended; and one
+# on its xid, when it has one. Subtransactions hold locks on theirs, too: these are younger.
+RUNNING = f"""
+    WITH held AS MATERIALIZED (SELECT * FROM pg_locks WHERE granted)
+    SELECT v.virtualxid, coalesce({SESSION}, ''), coalesce((
+        SELECT x.transactionid::text::int8 FROM held x
+        WHERE x.virtualtransaction = v.virtualxid AND x.locktype = 'transactionid' AND x.mode = 'ExclusiveLock'
+        ORDER BY age(x.transactionid) DESC LIMIT 1), 0)
+    FROM held v LEFT JOIN pg_stat_activity a ON a.pid = v.pid
+    WHERE v.locktype = 'virtualxid' AND v.virtualxid = v.virtualtransaction AND v.pid <> pg_backend_pid()
+"""  # noqa: S608 - no value of anybody's is in it
+CONNECTED = f"""
+    SELECT {SESSION} FROM pg_stat_activity a
+    WHERE a.datname = current_database() AND a.backend_type = 'client backend'
+"""  # noqa: S608
+# The checkpointer, too, begins anew after a crash that the postmaster survives.
+BOOT = """
+    SELECT pg_postmaster_start_time() || ' ' || coalesce((
+        SELECT backend_start::text FROM pg_stat_activity WHERE backend_type = 'checkpointer'), '')
+"""
+TEMPORARY = """
+    SELECT DISTINCT relname FROM pg_class WHERE relpersistence = 't' AND relkind IN ('r', 'v', 'S', 'p') ORDER BY 1
+"""
+OURS = f"SELECT {SESSION} FROM pg_stat_activity a WHERE a.pid = pg_backend_pid()"  # noqa: S608
+WRITE = "DO {}"
+BODY = "BEGIN RAISE LOG 'pgkeep cut %', {}; END"
+
+
+Look = tuple[Running, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FramedMoment:
+    """`marks`: the messages that stand in the log before and behind the moment. `looks`: at the running transactions,
+    before the snapshot, after it, and after that. `connected`: the sessions of the database; `own`: those
+    that look. `temporary`: names of the temporary tables that any session has. `boot`: see LogCut.
+    """
+
+    moment: Moment
+    marks: tuple[bytes, bytes]
+    looks: tuple[Look, Look, Look]
+    connected: frozenset[bytes]
+    own: frozenset[bytes]
+    temporary: tuple[str, ...]
+    boot: str
+
+
+@contextmanager
+def framed_moment(server: Server, dbname: str) -> Iterator[FramedMoment]:
+    """Opens a moment now, framed by marks in the log. Raises ConfigError, Unavailable."""
+    token = secrets.token_hex(16)
+    with contextlib.closing(connect(server, dbname)) as watcher, contextlib.ExitStack() as stack:
+        first = _mark(watcher, server, f"{token} 1")
+        before = _running(watcher, server)
+        connected = _column(watcher, server, CONNECTED)
+        moment = stack.enter_context(open_moment(server, dbname))
+        looks = (before, _running(watcher, server), _running(watcher, server))
+        second = _mark(watcher, server, f"{token} 2")
+        own = [name for session in (watcher, *moment.connections) for name in _column(session, server, OURS)]
+        (boot,) = _column(watcher, server, BOOT)
+        yield FramedMoment(
+            moment=moment,
+            marks=(first, second),
+            looks=looks,
+            connected=frozenset(name.encode() for name in connected),
+            own=frozenset(name.encode() for name in own),
+            temporary=tuple(_column(watcher, server, TEMPORARY)),
+            boot=boot,
+        )
+
+
+def _mark(watcher: Session, server: Server, text: str) -> bytes:
+    """Writes it into the log. The statement, which is logged as well, is no field of its own there."""
+    with translated(server):
+        watcher.execute(WRITE.format(literal(BODY.format(literal(text)))))
+    return f"pgkeep cut {text}".encode()
+
+
+def _running(watcher: Session, server: Server) -> Look:
+    with translated(server):
+        found = watcher.execute(RUNNING).fetchall()
+    return tuple(
+        Running(vxid=str(vxid).encode(), session=str(session).encode(), xid=int(str(xid)))
+        for vxid, session, xid in found
+    )
+
+
+def _column(watcher: Session, server: Server, query: str) -> list[str]:
+    with translated(server):
+        return [str(value) for (value,) in watcher.execute(query)]
