@@ -106,7 +106,7 @@ class World:
     # --- sessions -----------------------------------------------------------------------------------------------
 
     def session(self, script: Script) -> Steps:
-        name = f"5.{script.number:x}"
+        name = f"{len(self.log) + 1:x}.{script.number:x}"
         self.connected.add(name)
         for number, statements in enumerate(script.transactions):
             last = number == len(script.transactions) - 1
@@ -312,7 +312,7 @@ class World:
         first = self.note("1.1", "99/1", "DO", "pgkeep cut x 1")
         yield
         yield from self.sample(samples[0])
-        connected = [session.encode() for session in self.connected]
+        connected, clock = [session.encode() for session in self.connected], len(self.log)
         yield
         snapshot, rows = self.snapshot(), dict(self.rows)
         yield
@@ -324,6 +324,7 @@ class World:
         moment = sampled(
             samples,
             boot="boot",
+            clock=clock,
             snapshot=snapshot,
             first=first - base(),
             second=second - base(),

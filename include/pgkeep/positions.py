@@ -79,7 +79,8 @@ class LogPlace:
 class LogCut:
     """What a cut found out about the transactions that ran at that moment. Places count from the position's place.
 
-    `boot`: another one after each start of the server and after each crash. `first` and `second`: places of the markers
+    `boot`: another one after each start of the server and after each crash. `clock`: the server's, in seconds since
+    1970. `first` and `second`: places of the markers
     in the log, between which the snapshot was taken. `running`: the session by vxid (the virtual id of a transaction,
     which the log shows) in the sample that was taken between the first marker and the snapshot; `xids`: the transaction
     ids, as far as any sample knows them; `still`: the vxids that had none when the snapshot was taken, for certain.
@@ -89,6 +90,7 @@ class LogCut:
     """
 
     boot: str
+    clock: int
     first: int
     second: int
     running: Mapping[str, str]

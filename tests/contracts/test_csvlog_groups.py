@@ -111,6 +111,7 @@ class Cuts:
         self._mark(marking, token, 1)
         before = self._sample(marking)
         connected = [str(name).encode() for (name,) in marking.execute(CONNECTED).fetchall()]
+        ((clock,),) = marking.execute("SELECT extract(epoch FROM clock_timestamp())::bigint").fetchall()
         reading.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         ((snapshot,),) = reading.execute("SELECT pg_current_snapshot()::text").fetchall()
         samples = (before, self._sample(marking), self._sample(marking))
@@ -122,6 +123,7 @@ class Cuts:
         moment = sampled(
             samples,
             boot=str(boot),
+            clock=int(str(clock)),
             snapshot=visible(str(snapshot)),
             first=first.place,
             second=second.place,

@@ -35,6 +35,7 @@ class Log(World):
         return sampled(
             (running, running, running),
             boot="boot",
+            clock=1,
             snapshot=snapshot,
             first=first,
             second=second,
@@ -271,7 +272,7 @@ def test_who_kept_its_vxid_without_an_xid_is_not_seen(log: Log) -> None:
 def test_the_second_sample_alone_does_not_tell(log: Log) -> None:
     log.simple("5.a", "1/1", "put a 1")
     one = Running(session=b"5.a", vxid=b"1/1", xid=0)
-    now = sampled(([one], [one], []), boot="boot", snapshot=NOW, first=30, second=40, connected=[b"5.a"])
+    now = sampled(([one], [one], []), boot="boot", clock=1, snapshot=NOW, first=30, second=40, connected=[b"5.a"])
     assert found(log, now).ambiguous == 1
 
 
@@ -374,3 +375,12 @@ def test_control(sql: str, expected: Control | None) -> None:
 @given(st.binary(max_size=300))
 def test_control_never_fails(sql: bytes) -> None:
     control(sql)
+
+
+def test_a_session_of_before_the_cut_may_go_on_at_any_line_and_its_transaction_is_not_known(log: Log) -> None:
+    log.note("1.a", "1/1", "INSERT", "..", b"put a 1", line=7)
+    log.note("1.b", "2/1", "INSERT", "..", b"put b 2")
+    now = log.stop(connected="1.a 1.b")
+    result = found(log, now)
+    assert result.reasons == {"it had begun before the log was read": 1}
+    assert [group.session for group in result.groups] == [b"1.b"]

@@ -392,7 +392,7 @@ SELECT unknown(1) | a function that is not known
 SELECT other.now() | a function that is not known
 SELECT lo_unlink(5) | a call of lo_unlink()
 SELECT pg_catalog.lo_unlink(5) | a call of lo_unlink()
-SELECT set_config('xmloption', 'x', false) | a call of set_config()
+SELECT set_config('session_replication_role', 'x', false) | a call of set_config()
 SELECT set_config('search_' || 'path', 'x', false) | a call of set_config()
 SELECT query_to_xml('SELECT writes()', true, true, '') | a call of query_to_xml()
 SELECT dblink_exec('DELETE FROM item') | a function that is not known

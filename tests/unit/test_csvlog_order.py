@@ -4,7 +4,9 @@ would not: in any interleaving of sessions that lock rows as PostgreSQL does, ov
 
 from collections import Counter
 from collections.abc import Callable
+from random import Random
 
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
@@ -108,9 +110,11 @@ def play(world: World, sessions: list[Steps], keeper: Keeper, choose: Callable[[
             if steps is cutting and (cuts := cuts - 1) and len(at_work):
                 cutting = world.cut(keeper.take, lambda: keeper.base)
                 at_work.append(cutting)
+    for _ in world.cut(keeper.take, lambda: keeper.base):
+        pass
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_what_is_run_again_gives_the_same_rows_or_nothing_is_run(data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 4))
@@ -119,10 +123,60 @@ def test_what_is_run_again_gives_the_same_rows_or_nothing_is_run(data: st.DataOb
     sessions = [world.session(data.draw(scripts(number))) for number in range(2, 2 + count)]
     random = data.draw(st.randoms(use_true_random=False))
     play(world, sessions, keeper, random.randrange)
-    for _ in world.cut(keeper.take, lambda: keeper.base):
-        pass
     for result in sorted(keeper.results):
         event(result)
+
+
+def some_script(number: int, names: str, random: Random) -> Script:
+    """As `scripts`, quicker and longer."""
+    transactions = list[tuple[str, ...]]()
+    for t in range(random.randint(1, 5)):
+        statements = list[str]()
+        for s in range(random.choice([1, 1, 1, 2, 3, 4])):
+            key, mark = random.choice(names), f"{number}{t}{s},"
+            kinds = [f"put {key} {mark}", f"add {key} {mark}", f"add * {mark}", f"drop {key}", "look", "SAVEPOINT s"]
+            undo = ["ROLLBACK TO s"] if "SAVEPOINT s" in statements else []
+            statements.append(random.choices([*kinds, *undo], [4, 6, 1, 3, 3, 3, *(4 for _ in undo)])[0])
+        transactions.append((*statements, "look") if statements == ["SAVEPOINT s"] else tuple(statements))
+    return Script(
+        number=number,
+        transactions=tuple(transactions),
+        extended=random.random() < 0.5,
+        durations=random.random() < 0.6,
+        repeatable=random.random() < 0.3,
+        leaves=random.random() < 0.2,
+    )
+
+
+class Bursts:
+    """Chooses who goes on: mostly the same for a while."""
+
+    def __init__(self, random: Random) -> None:
+        self.random, self.longest, self.left, self.last = random, random.choice([1, 1, 3, 10]), 0, 0
+
+    def __call__(self, count: int) -> int:
+        if self.left == 0 or self.last >= count:
+            self.last, self.left = self.random.randrange(count), self.random.randint(1, self.longest)
+        self.left -= 1
+        return self.last
+
+
+@pytest.mark.parametrize("first", range(0, 2000, 500))
+def test_so_it_is_in_thousands_of_interleavings(first: int) -> None:
+    results = Counter[str]()
+    for seed in range(first, first + 500):
+        random = Random(seed)
+        names = random.choice(["abc", "abcdefghijklmnop"])
+        world = World(rows={key: f"{key}," for key in names[::2]})
+        keeper = Keeper(world)
+        numbers = range(2, 3 + random.randrange(4))
+        sessions = [world.session(some_script(number, names, random)) for number in numbers]
+        try:
+            play(world, sessions, keeper, Bursts(random))
+        except (AssertionError, KeyError) as error:
+            raise AssertionError(f"seed {seed}") from error
+        results += keeper.results
+    assert results["exact with groups"] > 100, results
 
 
 def group(session: str, begins: int, ends: int, *keys: str, whole: bool = False) -> Group:

@@ -85,7 +85,10 @@ def test_the_servers_own_scanner_says_where_parameters_are(pieces: list[str | in
     expected, at = b"", 0
     for start, end in places:
         space = b" " if raw[:start].endswith(b"&") else b""
-        expected += raw[at:start] + space + literal(numbers[int(raw[start + 1 : end])]).encode()
+        value = numbers[int(raw[start + 1 : end])]
+        escaped = value is not None and "\\" in value
+        text = " E" + literal(value).replace("\\", "\\\\") if escaped else literal(value)
+        expected += raw[at:start] + space + text.encode()
         at = end
     assert filled(raw, detail(numbers), whole=True) == (expected + raw[at:], None)
 

@@ -40,12 +40,14 @@ class _Counted:
 
 @dataclass(kw_only=True)
 class Continuity:
-    """`then`: the last line of each session that was connected at the cut before.
+    """`then`: the last line of each session that might go on after the cut before, which was at `clock`, in seconds.
 
-    `missing`: how many gaps there are.
+    `missing`: how many gaps there are. A session that began before that cut, and was not there any more, or not yet let
+    in, may go on at any line; in the log, a session is called by the second in which it began.
     """
 
     then: Mapping[str, int]
+    clock: int
     missing: int = field(default=0, init=False)
     _sessions: dict[bytes, _Counted] = field(default_factory=dict, init=False)
 
@@ -53,7 +55,7 @@ class Continuity:
         """Takes a row down. False: what the session did just before it is not known."""
         counted = self._sessions.get(row.session)
         if counted is None:
-            counted = self._sessions[row.session] = _Counted(before=self.then.get(row.session.decode(), 0))
+            counted = self._sessions[row.session] = _Counted(before=self._before(row.session) if row.line > 1 else 0)
         last, index = counted.last, len(counted.lines)
         follows = row.line == last + 1
         if not follows and row.database:
@@ -76,7 +78,12 @@ class Continuity:
 
     def _line(self, session: bytes, place: int) -> int:
         counted = self._sessions.get(session)
-        return counted.line_before(place) if counted else self.then.get(session.decode(), 0)
+        return counted.line_before(place) if counted else self._before(session)
+
+    def _before(self, session: bytes) -> int:
+        """The line before the first row that is read of a session."""
+        began = int(session.partition(b".")[0], 16)
+        return self.then.get(session.decode(), UNKNOWN if began <= self.clock else 0)
 
 
 def _may_go_on(counted: _Counted, place: int) -> bool:

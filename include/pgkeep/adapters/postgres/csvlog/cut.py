@@ -32,10 +32,8 @@ RUNNING = f"""
     FROM held v LEFT JOIN pg_stat_activity a ON a.pid = v.pid
     WHERE v.locktype = 'virtualxid' AND v.virtualxid = v.virtualtransaction AND v.pid <> pg_backend_pid()
 """  # noqa: S608 - no value of anybody's is in it
-CONNECTED = f"""
-    SELECT {SESSION} FROM pg_stat_activity a
-    WHERE a.datname = current_database() AND a.backend_type = 'client backend'
-"""  # noqa: S608
+CONNECTED = f"SELECT {SESSION} FROM pg_stat_activity a WHERE a.datname = current_database()"  # noqa: S608
+CLOCK = "SELECT extract(epoch FROM clock_timestamp())::int8"
 # The checkpointer, too, begins anew after a crash that the postmaster survives.
 BOOT = """
     SELECT pg_postmaster_start_time() || ' ' || coalesce((
@@ -56,7 +54,7 @@ Look = tuple[Running, ...]
 class FramedMoment:
     """`marks`: the messages that stand in the log before and behind the moment. `looks`: at the running transactions,
     before the snapshot, after it, and after that. `connected`: the sessions of the database; `own`: those
-    that look. `temporary`: names of the temporary tables that any session has. `boot`: see LogCut.
+    that look. `temporary`: names of the temporary tables that any session has. `boot`, `clock`: see LogCut.
     """
 
     moment: Moment
@@ -66,6 +64,7 @@ class FramedMoment:
     own: frozenset[bytes]
     temporary: tuple[str, ...]
     boot: str
+    clock: int
 
 
 @contextmanager
@@ -75,7 +74,7 @@ def framed_moment(server: Server, dbname: str) -> Iterator[FramedMoment]:
     with contextlib.closing(connect(server, dbname)) as watcher, contextlib.ExitStack() as stack:
         first = _mark(watcher, server, f"{token} 1")
         before = _running(watcher, server)
-        connected = _column(watcher, server, CONNECTED)
+        connected, (clock,) = _column(watcher, server, CONNECTED), _column(watcher, server, CLOCK)
         moment = stack.enter_context(open_moment(server, dbname))
         looks = (before, _running(watcher, server), _running(watcher, server))
         second = _mark(watcher, server, f"{token} 2")
@@ -89,6 +88,7 @@ def framed_moment(server: Server, dbname: str) -> Iterator[FramedMoment]:
             own=frozenset(name.encode() for name in own),
             temporary=tuple(_column(watcher, server, TEMPORARY)),
             boot=boot,
+            clock=int(clock),
         )
 
 

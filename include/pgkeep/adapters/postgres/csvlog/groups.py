@@ -106,7 +106,7 @@ class _Reading:
     _own: frozenset[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._continuity = Continuity(then=self.then.lines)
+        self._continuity = Continuity(then=self.then.lines, clock=self.then.clock)
         self.assembly = Assembly(judge=self.judge)
         self._unread = {vxid.encode() for vxid in self.then.unread}
         self._own = self.now.own | {session.encode() for session in self.then.own}

@@ -20,13 +20,15 @@ class Running:
 class Moment:
     """A cut. `first` and `second`: places of the markers in the log, between which the snapshot was taken.
 
-    `boot`: another one after each start of the server and after each crash. `running`: the session by vxid, in the
-    sample that was taken after the first marker and before the snapshot; `xids`: the transaction ids, as far as any
-    sample knows them; `still`: the vxids that had none when the snapshot was taken, for certain. `connected`: the
-    sessions of this database, asked together with that first sample, or after it. `own`: sessions of pgkeep.
+    `boot`: another one after each start of the server and after each crash. `clock`: the server's, in whole seconds
+    since 1970, read when `connected` had been asked. `running`: the session by vxid, in the sample that was taken after
+    the first marker and before the snapshot; `xids`: the transaction ids, as far as any sample knows them; `still`: the
+    vxids that had none when the snapshot was taken, for certain. `connected`: the sessions of this database, asked
+    after that first sample was taken. `own`: sessions of pgkeep.
     """
 
     boot: str
+    clock: int
     snapshot: Visible
     first: int
     second: int
@@ -41,6 +43,7 @@ def sampled(
     samples: tuple[Iterable[Running], Iterable[Running], Iterable[Running]],
     *,
     boot: str,
+    clock: int,
     snapshot: Visible,
     first: int,
     second: int,
@@ -58,6 +61,7 @@ def sampled(
     on = {one.vxid for one in later}
     return Moment(
         boot=boot,
+        clock=clock,
         snapshot=snapshot,
         first=first,
         second=second,
@@ -73,6 +77,7 @@ def moment_of(cut: LogCut, snapshot: Visible) -> Moment:
     """The cut again; `snapshot` is kept elsewhere."""
     return Moment(
         boot=cut.boot,
+        clock=cut.clock,
         snapshot=snapshot,
         first=cut.first,
         second=cut.second,
@@ -88,6 +93,7 @@ def carried(moment: Moment, *, again: int, lines: Mapping[str, int], unread: Ite
     """What is kept of that cut, where the next window begins to read at `again`."""
     return LogCut(
         boot=moment.boot,
+        clock=moment.clock,
         first=moment.first - again,
         second=moment.second - again,
         running={vxid.decode(): session.decode() for vxid, session in moment.running.items()},

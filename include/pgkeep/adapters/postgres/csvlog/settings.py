@@ -25,9 +25,9 @@ HARMLESS = words("""
     from_collapse_limit join_collapse_limit geqo plan_cache_mode cursor_tuple_fraction default_statistics_target
     max_parallel_workers max_parallel_workers_per_gather max_parallel_maintenance_workers vacuum_cost_delay
     vacuum_cost_limit constraint_exclusion gin_fuzzy_search_limit check_function_bodies track_activities
-    track_functions track_io_timing xmlbinary synchronize_seqscans quote_all_identifiers
+    track_functions track_io_timing xmlbinary xmloption synchronize_seqscans quote_all_identifiers
 """)
-"""Settings that change nothing of what is taken for certain."""
+"""Settings that change nothing of what is taken for certain; values of type xml, say, never are."""
 PLANNER = "enable_"
 DIGITS = "extra_float_digits"
 

@@ -97,7 +97,7 @@ class CsvlogWindow(CutWindow):
         exact = self._groups if gap is None else ()
         return Link(
             since=self.since,
-            position=self._stand(),
+            position=self._stand(anew=gap is not None),
             gap=gap,
             exact="proven" if gap else "not proven",
             transactions=len(exact),
@@ -105,9 +105,9 @@ class CsvlogWindow(CutWindow):
             stale=(),
         )
 
-    def _stand(self) -> LogPosition:
-        """Where the source stands, whether or not the changes up to there could be carried."""
-        tables = self._seen.tables or self._compared((), then=None)[0]
+    def _stand(self, *, anew: bool) -> LogPosition:
+        """Where the source stands. `anew`: the changes up to there could not be carried, so nothing adds up to them."""
+        tables = self._compared((), then=None)[0] if anew else self._seen.tables
         return LogPosition(
             system=self.history.system,
             timeline=self.history.timeline,
@@ -158,6 +158,7 @@ class CsvlogWindow(CutWindow):
         return sampled(
             self.framed.looks,
             boot=self.framed.boot,
+            clock=self.framed.clock,
             snapshot=visible(self.cut.snapshot),
             first=first,
             second=second - 1,
