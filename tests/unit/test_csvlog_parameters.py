@@ -139,6 +139,11 @@ def test_a_string_goes_on_after_a_line_break_and_comments() -> None:
     assert filled(sql, b"parameters: $1 = 'b'", whole=True)[0] == sql[: -len(b"$1")] + b"'b'"
 
 
+def test_numbers_may_have_zeros_before_them_and_come_in_any_order() -> None:
+    found = filled(b"SELECT $02, $1, $2", b"parameters: $1 = 'a', $2 = NULL", whole=False)
+    assert found == (b"SELECT NULL, 'a', NULL", None)
+
+
 def test_a_parameter_does_not_become_part_of_the_token_before_it() -> None:
     assert filled(b"SELECT U&$1", b"parameters: $1 = '0041'", whole=True)[0] == b"SELECT U& '0041'"
 
@@ -185,6 +190,8 @@ def test_a_prepared_statement_has_any_name(name: str, sql: str) -> None:
         "execute <unnamed>: DELETE FROM t /* : INSERT INTO t VALUES (1) */: select 1",
         "execute a: insert into t values ('\\': select 1 -- ')",
         "execute a: /* /* */ */ select ': select 1'; -- : select 2",
+        "execute a: insert into t values ('\\': select ')",
+        "execute a: /* why */ insert into t values (1) -- : select 2",
         "execute a: " + ": select ''" * 9,
         "execute a: something",
         "execute a",
