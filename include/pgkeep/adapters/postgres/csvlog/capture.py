@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pgkeep import chain
@@ -37,7 +37,11 @@ SELECT pg_reload_conf();
 {grants}"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+MOMENTS = 4
+"""Where somebody is always writing: after so many moments that were spoilt, the next one makes a gap."""
+
+
+@dataclass(kw_only=True)
 class CsvlogCapture:
     """`directory`: where the server's log directory is mounted; None: the log is read over SQL.
 
@@ -47,6 +51,7 @@ class CsvlogCapture:
     source: PostgresSource
     measured: int
     directory: Path | None = None
+    _moments: int = field(default=0, init=False)
 
     def spare_disk(self) -> None:
         """The source keeps nothing for us: its logs are its own."""
@@ -102,6 +107,7 @@ class CsvlogCapture:
         """A cut now, and the changes since that link. Raises Unavailable, ConfigError."""
         then = chain.position_of(last)
         assert isinstance(then, LogPosition), "`broken` was asked first"
+        self._moments += 1
         with self._window(last, then=then) as window:
             yield window
 
@@ -123,6 +129,7 @@ class CsvlogCapture:
                     history=history,
                     settings=settings,
                     then=then,
+                    last_try=self._moments > MOMENTS,
                 )
                 window.look_first(before)
                 yield window

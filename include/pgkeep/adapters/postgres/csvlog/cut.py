@@ -8,8 +8,10 @@ What stands before mark 1 and was not running had ended before the snapshot; wha
 """
 
 import contextlib
+import random
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -43,6 +45,8 @@ TEMPORARY = """
     SELECT DISTINCT relname FROM pg_class WHERE relpersistence = 't' AND relkind IN ('r', 'v', 'S', 'p') ORDER BY 1
 """
 OURS = f"SELECT {SESSION} FROM pg_stat_activity a WHERE a.pid = pg_backend_pid()"  # noqa: S608
+TRIES, PAUSE = 25, 0.02
+"""How often a quiet moment is looked for, and the longest pause between, in seconds."""
 WRITE = "DO {}"
 BODY = "BEGIN RAISE LOG 'pgkeep cut %', {}; END"
 
@@ -67,29 +71,72 @@ class FramedMoment:
     clock: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Frame:
+    """What is asked at the moment itself, one answer right after the other. `exported`: the name of its snapshot."""
+
+    marks: tuple[bytes, bytes]
+    looks: tuple[Look, Look, Look]
+    connected: frozenset[bytes]
+    clock: int
+    exported: str
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nobody in the database was in the middle of a transaction without an xid: such a one may be told
+        neither to have ended before the moment, nor after it.
+        """
+        return not any(one.session in self.connected and not one.xid for look in self.looks for one in look)
+
+
 @contextmanager
 def framed_moment(server: Server, dbname: str) -> Iterator[FramedMoment]:
-    """Opens a moment now, framed by marks in the log. Raises ConfigError, Unavailable."""
-    token = secrets.token_hex(16)
-    with contextlib.closing(connect(server, dbname)) as watcher, contextlib.ExitStack() as stack:
-        first = _mark(watcher, server, f"{token} 1")
-        before = _running(watcher, server)
-        connected, (clock,) = _column(watcher, server, CONNECTED), _column(watcher, server, CLOCK)
-        moment = stack.enter_context(open_moment(server, dbname))
-        looks = (before, _running(watcher, server), _running(watcher, server))
-        second = _mark(watcher, server, f"{token} 2")
-        own = [name for session in (watcher, *moment.connections) for name in _column(session, server, OURS)]
+    """Opens a moment now, framed by marks in the log; a quiet one, if there soon is one.
+
+    Raises ConfigError, Unavailable.
+    """
+    with contextlib.ExitStack() as stack:
+        watcher, seer = (stack.enter_context(contextlib.closing(connect(server, dbname))) for _ in range(2))
+        ours = [name.encode() for session in (watcher, seer) for name in _column(session, server, OURS)]
+        for _ in range(TRIES):
+            frame = _frame(watcher, seer, server, own=ours)
+            if frame.quiet:
+                break
+            time.sleep(random.uniform(0, PAUSE))  # noqa: S311 - not in step with whoever works regularly
+        moment = stack.enter_context(open_moment(server, dbname, exported=frame.exported))
+        own = [name.encode() for session in moment.connections for name in _column(session, server, OURS)]
         (boot,) = _column(watcher, server, BOOT)
         yield FramedMoment(
             moment=moment,
-            marks=(first, second),
-            looks=looks,
-            connected=frozenset(name.encode() for name in connected),
-            own=frozenset(name.encode() for name in own),
+            marks=frame.marks,
+            looks=frame.looks,
+            connected=frame.connected,
+            own=frozenset((*ours, *own)),
             temporary=tuple(_column(watcher, server, TEMPORARY)),
             boot=boot,
-            clock=int(clock),
+            clock=frame.clock,
         )
+
+
+def _frame(watcher: Session, seer: Session, server: Server, *, own: Collection[bytes]) -> _Frame:
+    token = secrets.token_hex(16)
+    with translated(server):
+        seer.execute("ROLLBACK")
+        seer.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    first = _mark(watcher, server, f"{token} 1")
+    before = _running(watcher, server)
+    connected, (clock,) = _column(watcher, server, CONNECTED), _column(watcher, server, CLOCK)
+    (exported,) = _column(seer, server, "SELECT pg_export_snapshot()")
+    after, later = _running(watcher, server), _running(watcher, server)
+    second = _mark(watcher, server, f"{token} 2")
+    looks = tuple(tuple(one for one in look if one.session not in own) for look in (before, after, later))
+    return _Frame(
+        marks=(first, second),
+        looks=(looks[0], looks[1], looks[2]),
+        connected=frozenset(name.encode() for name in connected),
+        clock=int(clock),
+        exported=exported,
+    )
 
 
 def _mark(watcher: Session, server: Server, text: str) -> bytes:

@@ -50,7 +50,7 @@ STATUS = "SELECT pg_xact_status(%s::text::xid8)"
 @dataclass(kw_only=True)
 class CsvlogWindow(CutWindow):
     """The moment that is `framed` in the log, and what was committed since the cut at which the source stood as `then`
-    says. Without `then`, the log is read only from here on.
+    says. Without `then`, the log is read only from here on. `last_try`: no other moment will do.
     """
 
     framed: FramedMoment
@@ -58,6 +58,7 @@ class CsvlogWindow(CutWindow):
     history: History
     settings: LogSettings
     then: LogPosition | None
+    last_try: bool
     _marks: tuple[LogPlace, LogPlace] = field(init=False, repr=False)
     _place: LogPlace = field(init=False, repr=False)
     _cut: LogCut = field(init=False, repr=False)
@@ -80,6 +81,8 @@ class CsvlogWindow(CutWindow):
         assert self.then
         assert self.since
         collected = self._collect()
+        if collected.ambiguous and self.last_try:
+            raise Inexact("at each of several cuts somebody was writing, and the log does not show on which side of it")
         self._groups = collected.exact()
         self._require_explained()
         nonce, encoding = secrets.token_hex(16), self._ask("SELECT current_setting('server_encoding')")
