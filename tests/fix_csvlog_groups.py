@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from pgkeep.adapters.postgres.csvlog.model import Doubt, Exact, Group, LogRow, Statement, Verdict, Write
-from pgkeep.adapters.postgres.csvlog.moments import Moment, Running, sampled
+from pgkeep.adapters.postgres.csvlog.transactions.moments import Moment, Running, sampled
 from pgkeep.visibility import Visible
 
 Rows = dict[str, str]

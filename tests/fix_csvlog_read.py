@@ -7,9 +7,9 @@ import pytest
 
 from fix_csvlog_server import LoggingServer
 from fix_postgres import Database
+from pgkeep.adapters.postgres.csvlog.log.rows import Rows
+from pgkeep.adapters.postgres.csvlog.log.statements import statement
 from pgkeep.adapters.postgres.csvlog.model import Statement
-from pgkeep.adapters.postgres.csvlog.rows import Rows
-from pgkeep.adapters.postgres.csvlog.statements import statement
 
 
 def found_in(logging: LoggingServer, database: Database, connection_pid: int | None = None) -> list[Statement]:

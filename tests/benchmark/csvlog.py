@@ -20,8 +20,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pgkeep.adapters.postgres.csvlog.rows import Rows
-from pgkeep.adapters.postgres.csvlog.statements import statement
+from pgkeep.adapters.postgres.csvlog.log.rows import Rows
+from pgkeep.adapters.postgres.csvlog.log.statements import statement
 from pgkeep.sandbox.sample import parse_size
 
 ROUNDS = 2

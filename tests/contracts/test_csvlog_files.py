@@ -12,11 +12,11 @@ from fix_csvlog_server import RECOMMENDED, LoggingServer
 from fix_majors import NEWEST, OLDEST
 from fix_postgres import Database, eventually, new_database, new_role, quoted
 from pgkeep.adapters.postgres import Server
-from pgkeep.adapters.postgres.csvlog.files import DirectoryLogFiles, LogFiles, SqlLogFiles
-from pgkeep.adapters.postgres.csvlog.marker import wait_for
-from pgkeep.adapters.postgres.csvlog.place import end_of_log
+from pgkeep.adapters.postgres.csvlog.log.files import DirectoryLogFiles, LogFiles, SqlLogFiles
+from pgkeep.adapters.postgres.csvlog.log.marker import wait_for
+from pgkeep.adapters.postgres.csvlog.log.place import end_of_log
+from pgkeep.adapters.postgres.csvlog.log.stretch import Stretch, between, place_at, read_on
 from pgkeep.adapters.postgres.csvlog.report import LogReport, report
-from pgkeep.adapters.postgres.csvlog.stretch import Stretch, between, place_at, read_on
 from pgkeep.errors import ConfigError, Unavailable
 from pgkeep.ports import Inexact
 from pgkeep.positions import LogPlace

@@ -16,11 +16,11 @@ import pytest
 
 from fix_csvlog_server import RECOMMENDED, LoggingServer
 from fix_postgres import Database, eventually, new_database
-from pgkeep.adapters.postgres.csvlog.groups import MISSING, RESTARTED, Collected, collect
+from pgkeep.adapters.postgres.csvlog.log.rows import Rows
+from pgkeep.adapters.postgres.csvlog.log.statements import statement
 from pgkeep.adapters.postgres.csvlog.model import Exact, LogRow, Verdict, Write
-from pgkeep.adapters.postgres.csvlog.moments import Moment, Running, begun, sampled
-from pgkeep.adapters.postgres.csvlog.rows import Rows
-from pgkeep.adapters.postgres.csvlog.statements import statement
+from pgkeep.adapters.postgres.csvlog.transactions.groups import MISSING, RESTARTED, Collected, collect
+from pgkeep.adapters.postgres.csvlog.transactions.moments import Moment, Running, begun, sampled
 from pgkeep.positions import LogCut
 from pgkeep.visibility import Visible, visible
 

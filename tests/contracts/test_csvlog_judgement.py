@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from fix_postgres import Rows, new_database
 from pgkeep.adapters.postgres import Server
-from pgkeep.adapters.postgres.csvlog.catalog import Catalog
-from pgkeep.adapters.postgres.csvlog.judgement import Judge
+from pgkeep.adapters.postgres.csvlog.judgement.catalog import Catalog
+from pgkeep.adapters.postgres.csvlog.judgement.judge import Judge
+from pgkeep.adapters.postgres.csvlog.judgement.survey import survey
 from pgkeep.adapters.postgres.csvlog.model import Doubt, Exact
-from pgkeep.adapters.postgres.csvlog.survey import survey
 
 Connection = psycopg.Connection[tuple[object, ...]]
 

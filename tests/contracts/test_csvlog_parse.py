@@ -11,9 +11,9 @@ import pytest
 from fix_csvlog_read import found_in, pid
 from fix_csvlog_server import RECOMMENDED, LoggingServer
 from fix_postgres import Database, eventually, new_database
+from pgkeep.adapters.postgres.csvlog.log.rows import Lost, Rows
+from pgkeep.adapters.postgres.csvlog.log.statements import statement
 from pgkeep.adapters.postgres.csvlog.model import Statement
-from pgkeep.adapters.postgres.csvlog.rows import Lost, Rows
-from pgkeep.adapters.postgres.csvlog.statements import statement
 
 Connection = psycopg.Connection[tuple[object, ...]]
 Value = str | int | bytes | list[str] | None

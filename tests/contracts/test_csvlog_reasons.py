@@ -15,7 +15,7 @@ from psycopg.types.numeric import Float4
 from fix_csvlog_read import found_in
 from fix_csvlog_server import LoggingServer
 from fix_postgres import Database, eventually, new_database
-from pgkeep.adapters.postgres.csvlog import parameters, statements
+from pgkeep.adapters.postgres.csvlog.log import parameters, statements
 from pgkeep.cli import main
 
 Connection = psycopg.Connection[tuple[object, ...]]

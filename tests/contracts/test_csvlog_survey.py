@@ -6,10 +6,10 @@ import pytest
 
 from fix_postgres import Database, new_database, new_role, quoted
 from pgkeep.adapters.postgres import Server
-from pgkeep.adapters.postgres.csvlog.catalog import Catalog
-from pgkeep.adapters.postgres.csvlog.judgement import judge
+from pgkeep.adapters.postgres.csvlog.judgement.catalog import Catalog
+from pgkeep.adapters.postgres.csvlog.judgement.judge import judge
+from pgkeep.adapters.postgres.csvlog.judgement.survey import survey
 from pgkeep.adapters.postgres.csvlog.model import Doubt, Exact
-from pgkeep.adapters.postgres.csvlog.survey import survey
 
 SCHEMA = """
 CREATE SCHEMA other;

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgkeep import records
-from pgkeep.adapters.postgres.csvlog import stretch as stretches
-from pgkeep.adapters.postgres.csvlog.files import DirectoryLogFiles, LogFile, LogFiles, begins
-from pgkeep.adapters.postgres.csvlog.marker import wait_for
-from pgkeep.adapters.postgres.csvlog.place import end_of_log
-from pgkeep.adapters.postgres.csvlog.row_time import last_row_time, row_time
-from pgkeep.adapters.postgres.csvlog.stretch import Stretch, between, place_at, read_on
+from pgkeep.adapters.postgres.csvlog.log import stretch as stretches
+from pgkeep.adapters.postgres.csvlog.log.files import DirectoryLogFiles, LogFile, LogFiles, begins
+from pgkeep.adapters.postgres.csvlog.log.marker import wait_for
+from pgkeep.adapters.postgres.csvlog.log.place import end_of_log
+from pgkeep.adapters.postgres.csvlog.log.row_time import last_row_time, row_time
+from pgkeep.adapters.postgres.csvlog.log.stretch import Stretch, between, place_at, read_on
 from pgkeep.errors import ConfigError, Unavailable
 from pgkeep.ports import Inexact
 from pgkeep.positions import LogPlace

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from fix_csvlog_groups import World, judge
 from pgkeep import records
-from pgkeep.adapters.postgres.csvlog.control import Control, Kind, control
-from pgkeep.adapters.postgres.csvlog.groups import Collected, collect, counted
-from pgkeep.adapters.postgres.csvlog.moments import Moment, Running, begun, sampled
+from pgkeep.adapters.postgres.csvlog.transactions.control import Control, Kind, control
+from pgkeep.adapters.postgres.csvlog.transactions.groups import Collected, collect, counted
+from pgkeep.adapters.postgres.csvlog.transactions.moments import Moment, Running, begun, sampled
 from pgkeep.errors import Disturbed
 from pgkeep.ports import Inexact
 from pgkeep.positions import LogCut

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgkeep.adapters.postgres.csvlog.catalog import Catalog, Column, Relation
-from pgkeep.adapters.postgres.csvlog.doubtful import Doubtful
-from pgkeep.adapters.postgres.csvlog.judgement import Judge, judge
-from pgkeep.adapters.postgres.csvlog.literals import Literal, check_quotes, template
+from pgkeep.adapters.postgres.csvlog.judgement.catalog import Catalog, Column, Relation
+from pgkeep.adapters.postgres.csvlog.judgement.doubtful import Doubtful
+from pgkeep.adapters.postgres.csvlog.judgement.judge import Judge, judge
+from pgkeep.adapters.postgres.csvlog.judgement.literals import Literal, check_quotes, template
+from pgkeep.adapters.postgres.csvlog.judgement.survey import is_constant
+from pgkeep.adapters.postgres.csvlog.judgement.values import check_stored, elements, key_text
 from pgkeep.adapters.postgres.csvlog.model import Doubt, Exact, Verdict
-from pgkeep.adapters.postgres.csvlog.survey import is_constant
-from pgkeep.adapters.postgres.csvlog.values import check_stored, elements, key_text
 
 ID = Column(name="id", type="int4")
 ALL = frozenset({"INSERT", "UPDATE", "DELETE", "TRUNCATE"})

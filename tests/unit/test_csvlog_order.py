@@ -11,10 +11,10 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from fix_csvlog_groups import Rows, Script, Steps, World, judge, run_again
-from pgkeep.adapters.postgres.csvlog.groups import collect
 from pgkeep.adapters.postgres.csvlog.model import Exact, Group, Write
-from pgkeep.adapters.postgres.csvlog.moments import Moment, begun
-from pgkeep.adapters.postgres.csvlog.order import ordered, overlaps
+from pgkeep.adapters.postgres.csvlog.transactions.groups import collect
+from pgkeep.adapters.postgres.csvlog.transactions.moments import Moment, begun
+from pgkeep.adapters.postgres.csvlog.transactions.order import ordered, overlaps
 from pgkeep.positions import LogCut
 from pgkeep.visibility import Visible
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from pgkeep.adapters.postgres.csvlog import parameters, statements
+from pgkeep.adapters.postgres.csvlog.log import parameters, statements
+from pgkeep.adapters.postgres.csvlog.log.parameters import filled
+from pgkeep.adapters.postgres.csvlog.log.statements import statement
 from pgkeep.adapters.postgres.csvlog.model import LogRow, Statement
-from pgkeep.adapters.postgres.csvlog.parameters import filled
-from pgkeep.adapters.postgres.csvlog.statements import statement
 
 PARAM = postgast.pg_query_pb2.PARAM
 VALUES = st.none() | st.text(st.sampled_from("a'\"$1%\\\n, =NUL(.)é"), max_size=20)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pgkeep.adapters.postgres.csvlog.log.rows import Lost, Rows
 from pgkeep.adapters.postgres.csvlog.model import LogRow
-from pgkeep.adapters.postgres.csvlog.rows import Lost, Rows
 from pgkeep.cli import main
 from pgkeep.errors import ConfigError
 

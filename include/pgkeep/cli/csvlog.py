@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from pgkeep.adapters.postgres.csvlog.rows import Lost, Rows
-from pgkeep.adapters.postgres.csvlog.statements import statement
+from pgkeep.adapters.postgres.csvlog.log.rows import Lost, Rows
+from pgkeep.adapters.postgres.csvlog.log.statements import statement
 from pgkeep.cli.context import Commands, given
 from pgkeep.errors import ConfigError
 

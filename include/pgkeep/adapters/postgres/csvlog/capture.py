@@ -15,9 +15,9 @@ from pgkeep.model import Backup, LogPosition
 from pgkeep.ports import Inexact
 
 from .cut import framed_moment
-from .files import DirectoryLogFiles, LogFiles, SqlLogFiles
+from .log.files import DirectoryLogFiles, LogFiles, SqlLogFiles
+from .log.place import end_of_log, require_same
 from .log_settings import log_settings
-from .place import end_of_log, require_same
 from .report import LogReport, report
 from .window import CsvlogWindow
 

@@ -14,7 +14,7 @@ from pgkeep.adapters.postgres.relations import OF_USERS, RELATIONS
 from pgkeep.inventory import TableName
 from pgkeep.visibility import visible
 
-from .conditions import joined
+from .judgement.conditions import joined
 from .model import Group
 
 TABLES = f"""

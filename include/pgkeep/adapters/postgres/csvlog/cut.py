@@ -19,7 +19,7 @@ from pgkeep.adapters.postgres.gate import Session, connect, literal, translated
 from pgkeep.adapters.postgres.moment import Moment, open_moment
 from pgkeep.adapters.postgres.server import Server
 
-from .moments import Running
+from .transactions.moments import Running
 
 # As the log calls a session: the second in which its process began, and its number, both in hexadecimal digits.
 SESSION = "to_hex(floor(extract(epoch FROM a.backend_start))::int8) || '.' || to_hex(a.pid)"

@@ -26,18 +26,18 @@ from pgkeep.visibility import visible
 
 from .changed import explained, look
 from .cut import FramedMoment
-from .files import LogFiles
-from .groups import Collected, collect
-from .judgement import Judge
+from .judgement.judge import Judge
+from .judgement.survey import survey
+from .log.files import LogFiles
+from .log.marker import wait_for
+from .log.row_time import row_time
+from .log.rows import Lost, Rows
+from .log.statements import statement
+from .log.stretch import Stretch, between, place_at, read_on
 from .log_settings import DECISIVE, LogSettings
-from .marker import wait_for
 from .model import Group, LogRow, Statement
-from .moments import Moment, begun, sampled
-from .row_time import row_time
-from .rows import Lost, Rows
-from .statements import statement
-from .stretch import Stretch, between, place_at, read_on
-from .survey import survey
+from .transactions.groups import Collected, collect
+from .transactions.moments import Moment, begun, sampled
 
 PATIENCE = 30.0
 """Seconds until our marks must stand in the log."""

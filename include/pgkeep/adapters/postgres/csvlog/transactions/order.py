@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .model import Group
+from pgkeep.adapters.postgres.csvlog.model import Group
 
 Table = tuple[str, str]
 

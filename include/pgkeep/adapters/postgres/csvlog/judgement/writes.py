@@ -8,13 +8,13 @@ from google.protobuf.message import Message  # type: ignore[import-untyped]
 from postgast import pg_query_pb2 as pg
 from postgast import unwrap_node
 
+from pgkeep.adapters.postgres.csvlog.model import Write
 from pgkeep.adapters.postgres.gate import quoted
 
 from .catalog import Catalog, Column, Relation
 from .conditions import Matches, Place, keys, matches
 from .doubtful import Doubtful
 from .literals import Literal
-from .model import Write
 from .origins import FLOATS
 from .values import INTEGERS, check_stored
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from .assembly import Transaction, has_ended
 from .moments import Moment
-from .transactions import Transaction, has_ended
 
 Committed = Callable[[int], bool | None]
 """Whether the transaction with that 64-bit id was committed, as pg_xact_status says; None: it is not known any more."""

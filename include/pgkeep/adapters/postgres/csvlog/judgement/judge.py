@@ -14,11 +14,12 @@ from google.protobuf.message import DecodeError, Message  # type: ignore[import-
 from postgast import pg_query_pb2 as pg
 from postgast import unwrap_node
 
+from pgkeep.adapters.postgres.csvlog.model import Doubt, Exact, Verdict
+
 from .catalog import Catalog, Name
 from .commands import check_command
 from .doubtful import Doubtful
 from .literals import check_quotes, template
-from .model import Doubt, Exact, Verdict
 from .targets import Targets
 from .writes import VERBS, Dml, described, spliced, write
 

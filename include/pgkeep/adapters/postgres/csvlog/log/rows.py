@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 
-from .model import LogRow
+from pgkeep.adapters.postgres.csvlog.model import LogRow
 
 _SECOND = rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
 _NUMBER = rb"\d{1,20}"

@@ -4,17 +4,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from pgkeep.adapters.postgres.csvlog.model import Doubt, Exact, Group, LogRow, Statement
 from pgkeep.errors import Disturbed
 from pgkeep.ports import Inexact
 from pgkeep.positions import LogCut
 from pgkeep.visibility import Visible
 
+from .assembly import Assembly, Judge, Transaction, has_ended
 from .continuity import Continuity
-from .model import Doubt, Exact, Group, LogRow, Statement
 from .moments import Moment, carried, moment_of
 from .order import begins, ordered, overlaps
 from .outcomes import UNREAD, Committed, Outcomes, Where
-from .transactions import Assembly, Judge, Transaction, has_ended
 
 NAMED = 5
 MISSING = "rows of the log are missing: a session's count of its rows has a gap"

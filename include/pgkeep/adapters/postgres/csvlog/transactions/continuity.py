@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from .model import LogRow
+from pgkeep.adapters.postgres.csvlog.model import LogRow
 
 UNKNOWN = -1
 OUTSIDE = (b"", b"authentication", b"startup", b"initializing")

@@ -7,8 +7,9 @@ session's last one had ended.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from pgkeep.adapters.postgres.csvlog.model import Doubt, Exact, LogRow, Statement, Verdict
+
 from .control import Control, Kind, control
-from .model import Doubt, Exact, LogRow, Statement, Verdict
 from .moments import Moment
 
 Judge = Callable[[bytes], Verdict]

@@ -14,7 +14,8 @@ so whoever reads a log has to see to it that it is English; what does look like 
 import re
 from functools import lru_cache
 
-from .model import LogRow, Statement
+from pgkeep.adapters.postgres.csvlog.model import LogRow, Statement
+
 from .parameters import ends, filled
 
 CALLED = "a function that was called without SQL (fastpath)"
