@@ -38,7 +38,7 @@ check: setup ## lint, format, types, architecture, unit tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q tests/unit
+	$(BIN)/pytest -q -n $(JOBS) tests/unit
 
 test: programs majors ## every test, on real servers, in a network of its own (JOBS=2)
 	@# Each job has servers of its own. A file stays with one job.
