@@ -78,7 +78,14 @@ def journal(*kinds: tuple[Kind, int]) -> Journal:
         entries.append(entry(sequence, kind, hour, last))
         last = last if kind == "full" else hour
     return Journal(
-        format=1, database="shop", sequence=len(entries), previous=None, written=at(0), entries=tuple(entries)
+        format=1,
+        database="shop",
+        sequence=len(entries),
+        previous=None,
+        written=at(0),
+        entries=tuple(entries),
+        verdicts=(),
+        leaving=(),
     )
 
 
@@ -220,14 +227,7 @@ def test_full_backups_alone_are_plans_of_their_own() -> None:
 
 def test_links_that_do_not_touch_are_never_joined() -> None:
     torn = journal(("gap", 1), ("full", 1), ("changes", 2))
-    torn = Journal(
-        format=1,
-        database="shop",
-        sequence=4,
-        previous=None,
-        written=at(0),
-        entries=(*torn.entries, entry(4, "changes", 4, since=3)),
-    )
+    torn = replace(torn, sequence=4, entries=(*torn.entries, entry(4, "changes", 4, since=3)))
     with pytest.raises(Corrupted, match="does not begin where entry 3 ends"):
         plan(torn, Point())
     with pytest.raises(JournalMovedOn):

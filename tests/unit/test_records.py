@@ -10,11 +10,11 @@ from pgkeep import records
 from pgkeep.errors import Corrupted
 from pgkeep.inventory import Inventory
 from pgkeep.journal import Journal
-from pgkeep.model import Copy, Cut, Entry, Part, Replicated, Sealed, Stored
+from pgkeep.model import Copy, Cut, Entry, Part, Replicated, Sealed, Stored, Verdict
 
 # Text as PostgreSQL and JSON can carry it: no surrogates.
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
-RECORDS = (Cut, Part, Copy, Stored, Sealed, Replicated, Entry, Journal, Inventory)
+RECORDS = (Cut, Part, Copy, Stored, Sealed, Replicated, Entry, Verdict, Journal, Inventory)
 
 
 st.register_type_strategy(str, TEXT)
