@@ -212,8 +212,7 @@ class Verdict:
     @property
     def previous(self) -> int | None:
         """The full backup before it, from which the changes gave exactly this one; None if that was not to be shown."""
-        ways = (way for way in self.ways if way.base != self.entry and way.last == self.entry)
-        return next((way.base for way in ways if way.failure is None), None)
+        return next((way.base for way in self.ways if way.base != self.entry and way.failure is None), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

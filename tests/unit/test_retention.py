@@ -1,6 +1,6 @@
 """What is kept: never too few proven full backups, never a moment without its plan, whatever the clocks said."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pgkeep.errors import Corrupted, NotRestorable
 from pgkeep.journal import Journal
-from pgkeep.model import Entry, Kind, Origin, PeerId, Verdict, Way, instant
+from pgkeep.model import Cut, Entry, Kind, Origin, PeerId, Verdict, Way, instant
 from pgkeep.plan import Point, bases, plan
 from pgkeep.retention import Policy, choose, last_of_each, require_harmless, steady
 from unit.test_plan import at, journal
@@ -235,10 +235,12 @@ def consistent(of: Journal, first: int, last: int, by: timedelta) -> Journal:
     return replace(of, entries=tuple(_recut(entry, wrong) for entry in of.entries))
 
 
-def _recut(entry: Entry, cuts: dict[object, object]) -> Entry:
+def _recut(entry: Entry, cuts: Mapping[Cut, Cut]) -> Entry:
     backup = entry.backup
-    link = backup.link and replace(backup.link, since=backup.link.since and cuts[backup.link.since])  # type: ignore[arg-type]
-    return replace(entry, backup=replace(backup, cut=cuts[backup.cut], link=link))  # type: ignore[arg-type]
+    link = backup.link
+    if link is not None and link.since is not None:
+        link = replace(link, since=cuts[link.since])
+    return replace(entry, backup=replace(backup, cut=cuts[backup.cut], link=link))
 
 
 def proven(of: Journal) -> list[int]:
