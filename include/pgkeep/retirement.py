@@ -21,7 +21,8 @@ from pgkeep.retention import Fate, Policy
 
 log = logging.getLogger(__name__)
 
-PAUSE = 1.0
+PATIENCE, PAUSE = 30.0, 1.0
+"""Seconds: peers take their pins away a moment after the pinset has lost them; they are asked that often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +39,10 @@ class Retired:
     kept_back: Mapping[Cid, str]
 
 
-def retire(policy: Policy, source: Source, journals: JournalStore, vault: Vault, *, patience: float = 30.0) -> Retired:
-    """Lets go of what the policy does not keep. Safe to repeat. `patience`: seconds that peers may take to unpin.
+def retire(
+    policy: Policy, source: Source, journals: JournalStore, vault: Vault, *, patience: float | None = None
+) -> Retired:
+    """Lets go of what the policy does not keep. Safe to repeat. `patience`: seconds instead of PATIENCE.
 
     Raises Unavailable, NotReplicated, JournalMovedOn, Corrupted; then everything that the journal names is there.
     """
@@ -51,7 +54,9 @@ def retire(policy: Policy, source: Source, journals: JournalStore, vault: Vault,
         if gone:
             left = still_pinned(head.journal.leaving, vault.listing(name_prefix(journals.database)))
             head = journals.retire(head, gone, leaving=left)
-    kept_back = let_go(head.journal.leaving, vault, database=journals.database, patience=patience)
+    kept_back = let_go(
+        head.journal.leaving, vault, database=journals.database, patience=PATIENCE if patience is None else patience
+    )
     return Retired(database=journals.database, version=head.journal.sequence, fates=fates, kept_back=kept_back)
 
 
