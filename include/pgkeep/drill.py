@@ -32,10 +32,14 @@ Choose = Callable[[Sequence[Place]], Place]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnePeer:
-    """The vault as one peer gives it: from its own disk what it is to hold (`held`), through it everything else."""
+    """The vault as one peer gives it: from its own disk what it is to hold (`held`), through it everything else.
+
+    `name`: as the cluster calls it.
+    """
 
     vault: Holdings
     place: Place
+    name: str
     held: frozenset[Cid]
 
     def places(self) -> Sequence[Place]:
@@ -87,7 +91,7 @@ class Drill:
             time=now(),
             origin=self.origin,
             peer=shelf.place.peer,
-            name=shelf.place.name,
+            name=shelf.name,
             ways=tuple(found.ways),
         )
         self._conclude(verdict, found)
@@ -108,7 +112,7 @@ class Drill:
 
     def _show(self, way: RecoveryPlan, shelf: OnePeer) -> Shown:
         """Restores one way into a database of its own, which is dropped. Raises as `restore.restore` does."""
-        log.info("restoring entry %d from entry %d, from %s", way.last.sequence, way.base.sequence, shelf.place.name)
+        log.info("restoring entry %d from entry %d, from %s", way.last.sequence, way.base.sequence, shelf.name)
         base = restore.read_inventory(way.base, self.sealer, shelf)
         expected = restore.expect(way, base, self.sealer, shelf)
         restore.require_private_key(way.base, self.sealer, shelf)
@@ -120,13 +124,15 @@ class Drill:
 
     def _one_peer(self, ways: Sequence[RecoveryPlan]) -> OnePeer:
         """A peer that is to hold the newest full backup, drawn among those that can be asked, and only that one."""
-        entries = [entry for way in ways for entry in (way.base, *way.steps)]
+        copies = {cid: held for way in ways for e in (way.base, *way.steps) for cid, held in e.holders.items()}
+        holding = set.intersection(*({copy.peer for copy in held} for held in ways[0].base.holders.values()))
         offered = self.vault.places()
-        holding = set.intersection(*({copy.peer for copy in copies} for copies in ways[0].base.holders.values()))
         able = [place for place in offered if place.local and place.peer in holding]
         place = self.choose(able) if able else offered[-1]
-        held = {cid for e in entries for cid, copies in e.holders.items() if place.peer in {c.peer for c in copies}}
-        return OnePeer(vault=self.vault, place=place, held=frozenset(map(Cid, held)) if place.local else frozenset())
+        names = {copy.peer: copy.name for held in copies.values() for copy in held}
+        its_own = (Cid(cid) for cid, held in copies.items() if place.local and place.peer in {c.peer for c in held})
+        name = names.get(place.peer, place.name)
+        return OnePeer(vault=self.vault, place=place, name=name, held=frozenset(its_own))
 
     def _conclude(self, verdict: Verdict, found: "Findings") -> None:
         """Records the verdict, also a bad one, and raises what was wrong."""

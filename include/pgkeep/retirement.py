@@ -65,13 +65,13 @@ def let_go(leaving: Collection[Cid], vault: Vault, *, database: str, patience: f
 
     Peers follow a moment later, so it looks again for `patience` seconds. Raises Unavailable: nobody answers.
     """
-    deadline = time.monotonic() + patience
     refused = dict[Cid, str]()
     for cid in still_pinned(leaving, vault.listing(name_prefix(database))):
         try:
             vault.drop(cid)
         except Unavailable as error:
             refused[cid] = error.what
+    deadline = time.monotonic() + patience
     while True:
         listing = vault.listing(name_prefix(database))
         left = still_pinned(leaving, listing)

@@ -1,5 +1,7 @@
 """Drills and retention as tasks, over the doubles: what they hand on, what they log, and what they fail at."""
 
+from dataclasses import replace
+
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -50,6 +52,13 @@ def test_a_worker_without_the_key_fails_at_once(kept: World) -> None:
     kept.sealer.holds = frozenset({NODE})
     with pytest.raises(AirflowFailException, match="no private key"):
         drill(kept).execute(context())
+
+
+def test_without_a_scratch_server_it_says_what_to_write(kept: World) -> None:
+    site = replace(kept.site("shop"), scratch=None)
+    step = DrillOperator(task_id="drill", database="shop", sites=lambda _: site)
+    with pytest.raises(AirflowFailException, match=r"drills of shop restore\. Next: write scratch ="):
+        step.execute(context())
 
 
 def test_peers_that_do_not_answer_are_asked_again(kept: World) -> None:
