@@ -102,14 +102,14 @@ def _shortest(journal: Journal, point: Point) -> RecoveryPlan:
 
 def _to_latest(journal: Journal, point: Point) -> RecoveryPlan:
     """The latest moment to which there is a way: between a gap and its full backup there is none to the last entry."""
-    newest = journal.entry()
+    journal.entry()  # without any at all, that is what has to be said
     # In the chain's order: a clock may have been wrong. A full backup is recorded after what begins at its moment.
     order = chain.places(journal)
     moments = sorted(journal.entries, key=lambda e: (order[e.sequence], e.sequence), reverse=True)
     for entry in () if point.base else moments:
         with contextlib.suppress(NotRestorable):
             return _to_entry(journal, entry, point)
-    return _to_entry(journal, newest, point)
+    return _to_entry(journal, moments[0], point)
 
 
 def _to_entry(journal: Journal, entry: Entry, point: Point) -> RecoveryPlan:

@@ -209,6 +209,8 @@ def test_a_full_backup_may_be_recorded_long_after_its_moment() -> None:
 def test_a_clock_that_was_ahead_for_a_while_changes_nothing() -> None:
     ahead = journal(("gap", 1), ("full", 1), ("changes", 9), ("changes", 3))
     assert numbers(Point(), ahead) == [2, 3, 4]
+    ahead = journal(("gap", 9), ("full", 9), ("changes", 2), ("changes", 3), ("full", 3))
+    assert numbers(Point(base=2), ahead) == [2, 3, 4], "the newest is the chain's, also from a base that was named"
     *before, last = journal(("gap", 1), ("full", 1), ("changes", 9)).entries
     recorded = replace(ahead, entries=(*before, replace(last, recorded=at(2))))
     assert chain.covering(recorded, at(2)) == recorded.entries[-1]

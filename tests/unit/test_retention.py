@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pgkeep import chain
 from pgkeep.errors import Corrupted, NotRestorable
 from pgkeep.journal import Journal
 from pgkeep.model import Cut, Entry, Kind, Origin, PeerId, Verdict, Way, instant
@@ -254,8 +255,15 @@ def test_no_plan_ever_loses_the_only_proven_chain(before: Journal, policy: Polic
     assert {e.sequence for e in after.entries if e.sequence in bases(before)} <= bases(after).keys(), "whole plans"
     if bases(before):
         assert plan(after, Point()).last == plan(before, Point()).last, "the newest moment"
-    for full in proven(after)[-1:]:
+    for full in newest(proven(before), before):
+        assert full in numbers(after)
         assert furthest(after, full) == furthest(before, full), "what the proven one leads to"
+
+
+def newest(fulls: Sequence[int], of: Journal) -> list[int]:
+    """The one of them that shows the latest moment, in the chain's order."""
+    order = chain.places(of)
+    return sorted(fulls, key=lambda full: (order[full], full))[-1:]
 
 
 def furthest(of: Journal, full: int) -> list[int]:
