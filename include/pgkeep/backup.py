@@ -13,8 +13,8 @@ from typing import TypeVar
 from pgkeep import chain, journal, records
 from pgkeep import copies as copies_of
 from pgkeep.copies import ciphertext, patiently
-from pgkeep.errors import Corrupted, Disturbed
-from pgkeep.journal import Head
+from pgkeep.errors import Corrupted, Disturbed, NotRestorable
+from pgkeep.journal import Head, Journal
 from pgkeep.journal_store import JournalStore
 from pgkeep.meter import Meter, unwatched
 from pgkeep.model import Backup, Entry, Origin, Part, Replicated, Sealed, Stored, now
@@ -157,6 +157,7 @@ def record(replicated: Replicated, source: Source, journals: JournalStore, vault
             journals.secure(head)
             return known
         chain.require_next(backup, after=head.journal)
+        _require_kept(backup, head.journal, vault)
         entry = journal.new_entry(replicated, after=head.journal, now=now())
         _keep_number_true(entry, vault)
         return journals.append(head, entry).journal.entry(entry.sequence)
@@ -199,6 +200,20 @@ def _refused(part: Part, why: str) -> Corrupted:
         f"{part.name} ({part.cid}) must not leave this machine: {why}",
         next_step="check the own peer's disk and [keys] in pgkeep.toml, then run the backup again",
     )
+
+
+def _require_kept(backup: Backup, known: Journal, vault: Vault) -> None:
+    """A task that is cleared long after its time must not name again what the journal has stopped naming (I1, I4).
+
+    Raises NotRestorable, NotReplicated.
+    """
+    for part in backup.parts:
+        if part.cid in known.leaving:
+            raise NotRestorable(
+                f"{part.name} ({part.cid}) has left the journal of {backup.database}, and is being let go of",
+                next_step="nothing: it was a backup, and it has been retired; see pgkeep list",
+            )
+        copies_of.require_claims(ciphertext(part), vault, copies=1)
 
 
 def _keep_number_true(entry: Entry, vault: Vault) -> None:

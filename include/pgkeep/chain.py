@@ -5,6 +5,7 @@ stands beside the chain, at the cut of one of its links, and may be recorded lon
 """
 
 import itertools
+from collections.abc import Mapping
 
 from pgkeep.errors import Corrupted, JournalMovedOn
 from pgkeep.journal import Journal
@@ -59,6 +60,21 @@ def lacks_full(journal: Journal) -> bool:
 def full_cuts(journal: Journal) -> set[Cut]:
     """The moments of which there is a full backup."""
     return {entry.backup.cut for entry in journal.entries if entry.backup.kind == "full"}
+
+
+def places(journal: Journal) -> Mapping[int, int]:
+    """The place of every entry in the order of what they show: by entry number, a number that may repeat.
+
+    A full backup shows the end of a link, though it may be recorded long after it. Where that link is gone, the version
+    of the journal that it was begun after stands for it.
+    """
+    ends = {link.backup.cut: link.sequence for link in links(journal)}
+    return {
+        entry.sequence: entry.sequence
+        if entry.backup.link is not None
+        else ends.get(entry.backup.cut, entry.backup.number - 1)
+        for entry in journal.entries
+    }
 
 
 def since_last_gap(journal: Journal) -> tuple[Entry, ...]:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from pgkeep.errors import ConfigError, Corrupted, NotReplicated, PgkeepError, Unavailable
 from pgkeep.meter import Meter, unwatched
 from pgkeep.model import Cid, Copy, Digest, Part
-from pgkeep.ports import Holder, Place, Vault, Watch
+from pgkeep.ports import Holder, Holdings, Place, Watch
 
 T = TypeVar("T")
 
@@ -60,12 +60,12 @@ def patiently(attempt: Callable[[], T], *, patience: float) -> T:
 # --- counting ----------------------------------------------------------------------------------------------------
 
 
-def claimed(cid: Cid, vault: Vault) -> list[Holder]:
+def claimed(cid: Cid, vault: Holdings) -> list[Holder]:
     """The distinct peers that are said to hold an object, which proves nothing. Raises Unavailable."""
     return list({holder.peer: holder for holder in vault.holders(cid) if holder.holds}.values())
 
 
-def require_claims(wanted: Ciphertext, vault: Vault, *, copies: int) -> None:
+def require_claims(wanted: Ciphertext, vault: Holdings, *, copies: int) -> None:
     """Raises NotReplicated, with what each peer says, if fewer than `copies` are said to hold it. Reads no bytes."""
     have = len(claimed(wanted.cid, vault))
     if have < copies:
@@ -73,7 +73,7 @@ def require_claims(wanted: Ciphertext, vault: Vault, *, copies: int) -> None:
         raise _too_few(wanted, have=have, want=copies, status=status)
 
 
-def proven_copies(wanted: Ciphertext, vault: Vault, *, copies: int) -> tuple[Copy, ...]:
+def proven_copies(wanted: Ciphertext, vault: Holdings, *, copies: int) -> tuple[Copy, ...]:
     """The distinct peers that have the object. One that can be asked counts only by giving its very bytes back.
 
     Raises NotReplicated, Unavailable.
@@ -92,7 +92,7 @@ def proven_copies(wanted: Ciphertext, vault: Vault, *, copies: int) -> tuple[Cop
     return tuple(held)
 
 
-def _proof(wanted: Ciphertext, vault: Vault, place: Place | None) -> str:
+def _proof(wanted: Ciphertext, vault: Holdings, place: Place | None) -> str:
     if place is None:
         return CLAIMED
     read = Meter(vault.read(wanted.cid, at=place))
@@ -117,7 +117,7 @@ def _too_few(wanted: Ciphertext, *, have: int, want: int, status: Mapping[str, s
 # --- reading -----------------------------------------------------------------------------------------------------
 
 
-def whole_copy(wanted: Ciphertext, vault: Vault, *, watch: Watch = unwatched) -> Place:
+def whole_copy(wanted: Ciphertext, vault: Holdings, *, watch: Watch = unwatched) -> Place:
     """Where the object is exactly what it must be: read to its end and hashed, not assumed.
 
     Raises Corrupted (peers have it, but none has it whole), Unavailable (none of those that answer has it).
@@ -139,7 +139,7 @@ def whole_copy(wanted: Ciphertext, vault: Vault, *, watch: Watch = unwatched) ->
     raise _unreadable(wanted, refused, damaged=damaged or is_damaged(wanted.cid, vault))
 
 
-def is_damaged(cid: Cid, vault: Vault) -> bool:
+def is_damaged(cid: Cid, vault: Holdings) -> bool:
     """For an object that no place gives: a peer that is said to hold it answers, so its copy is damaged or gone."""
     try:
         holding = {holder.peer for holder in claimed(cid, vault)}

@@ -5,13 +5,14 @@ so a version can neither be changed nor left out without the next one showing it
 """
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from pgkeep import records
 from pgkeep.errors import Corrupted, NotRestorable
-from pgkeep.model import Backup, Cid, Digest, Entry, Instant, Replicated
+from pgkeep.model import Backup, Cid, Digest, Entry, Instant, Part, Replicated, Verdict
 
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +26,11 @@ class Ancestor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Journal:
-    """One version. Version 0 has no ancestor and no entries: it is how "empty" is said, once, at `pgkeep init`."""
+    """One version. Version 0 has no ancestor and no entries: it is how "empty" is said, once, at `pgkeep init`.
+
+    `verdicts`: what drills have found out about its entries, oldest first. `leaving`: objects that no entry names any
+    more, but that some peer may still have pinned (I4).
+    """
 
     format: int
     database: str
@@ -33,6 +38,8 @@ class Journal:
     previous: Ancestor | None
     written: Instant
     entries: tuple[Entry, ...]
+    verdicts: tuple[Verdict, ...]
+    leaving: tuple[Cid, ...]
 
     @property
     def digest(self) -> Digest:
@@ -47,6 +54,21 @@ class Journal:
         """The entry of this very backup, or None."""
         passed = _passed(backup)
         return next((entry for entry in self.entries if _passed(entry.backup) == passed), None)
+
+    def verdict(self, entry: Entry) -> Verdict | None:
+        """The newest verdict on an entry, or None."""
+        return next((verdict for verdict in reversed(self.verdicts) if verdict.entry == entry.sequence), None)
+
+    def is_proven(self, entry: Entry) -> bool:
+        """Whether the newest drill of this full backup has shown it to be equal to its source (I7)."""
+        verdict = self.verdict(entry)
+        return verdict is not None and verdict.proven
+
+    @property
+    def witness(self) -> Part | None:
+        """A part of the newest entry that has any: its pin's name can show that this version existed."""
+        parts = (part for entry in reversed(self.entries) for part in reversed(entry.backup.parts))
+        return next(parts, None)
 
     def entry(self, sequence: int | None = None) -> Entry:
         """The entry of that number, or the one that shows the latest moment. Raises NotRestorable.
@@ -87,7 +109,16 @@ class Head:
 
 def begin(database: str, *, now: Instant) -> Journal:
     """Version 0: the journal of a database that has no backup yet."""
-    return Journal(format=FORMAT, database=database, sequence=0, previous=None, written=now, entries=())
+    return Journal(
+        format=FORMAT,
+        database=database,
+        sequence=0,
+        previous=None,
+        written=now,
+        entries=(),
+        verdicts=(),
+        leaving=(),
+    )
 
 
 def new_entry(replicated: Replicated, *, after: Journal, now: Instant) -> Entry:
@@ -110,13 +141,33 @@ def append(head: Head, entry: Entry) -> Journal:
     entries = before.entries
     if entry.backup.link is not None:
         entries = tuple(replace(passed, backup=_passed(passed.backup)) for passed in entries)
+    return replace(_next(head, now=entry.recorded), entries=(*entries, entry))
+
+
+def judge(head: Head, verdict: Verdict) -> Journal:
+    """The version after `head`, with one verdict more."""
+    return replace(_next(head, now=verdict.time), verdicts=(*head.journal.verdicts, verdict))
+
+
+def retire(head: Head, gone: Collection[Entry], *, leaving: Collection[Cid], now: Instant) -> Journal:
+    """The version after `head` that does not name these entries any more, nor what drills said of them.
+
+    `leaving`: objects of earlier versions that some peer may still have pinned; those of `gone` are added to them.
+    """
+    before = head.journal
+    entries = tuple(entry for entry in before.entries if entry not in gone)
+    numbers = {entry.sequence for entry in entries}
     return replace(
-        before,
-        sequence=before.sequence + 1,
-        previous=head.ancestor,
-        written=entry.recorded,
-        entries=(*entries, entry),
+        _next(head, now=now),
+        entries=entries,
+        verdicts=tuple(verdict for verdict in before.verdicts if verdict.entry in numbers),
+        leaving=(*leaving, *(part.cid for entry in gone for part in entry.backup.parts)),
     )
+
+
+def _next(head: Head, *, now: Instant) -> Journal:
+    """The version after `head`, as far as every one is made alike."""
+    return replace(head.journal, sequence=head.journal.sequence + 1, previous=head.ancestor, written=now)
 
 
 def _passed(backup: Backup) -> Backup:

@@ -6,6 +6,7 @@ somebody else published the same number. Only then it counts.
 """
 
 import logging
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from pgkeep import journal, records
@@ -14,7 +15,7 @@ from pgkeep.errors import Corrupted, JournalMovedOn, Unavailable
 from pgkeep.journal import Head, Journal
 from pgkeep.journal_search import JournalSearch
 from pgkeep.meter import Meter
-from pgkeep.model import Entry, now
+from pgkeep.model import Cid, Entry, Part, Verdict, now
 from pgkeep.pin_names import draft_name, is_draft, journal_name, recorded_name
 from pgkeep.ports import Listing, Sealer, Vault
 
@@ -65,8 +66,19 @@ class JournalStore:
         Raises JournalMovedOn (another writer was faster; ours is withdrawn), NotReplicated, Unavailable, Corrupted.
         """
         new = self._publish(journal.append(head, entry))
-        self._tidy(new, entry)
+        self._tidy(new, entry.backup.parts)
         return new
+
+    def judge(self, head: Head, verdict: Verdict) -> Head:
+        """Publishes the version after `head` with what a drill has found. Otherwise as `append`."""
+        return self._publish_over(journal.judge(head, verdict))
+
+    def retire(self, head: Head, gone: Collection[Entry], *, leaving: Collection[Cid]) -> Head:
+        """Publishes the version after `head` that names these entries no more. Otherwise as `append`.
+
+        Only when it has returned may their objects be let go of (I4). `leaving`: see `journal.retire`.
+        """
+        return self._publish_over(journal.retire(head, gone, leaving=leaving, now=now()))
 
     def secure(self, head: Head) -> None:
         """Makes sure that a version found is held by enough peers: its writer may have died before that."""
@@ -95,6 +107,13 @@ class JournalStore:
         self._replicate(stored, version.sequence)
         self._require_alone(stored, version.sequence)
         return Head(journal=version, cid=cid)
+
+    def _publish_over(self, version: Journal) -> Head:
+        """A version without a new entry: an old one's part gets the name that shows that this version existed."""
+        new = self._publish(version)
+        witness = version.witness
+        self._tidy(new, [witness] if witness else [])
+        return new
 
     def _stored(self, head: Head) -> Ciphertext:
         """A version found, measured where it was found."""
@@ -131,14 +150,15 @@ class JournalStore:
                 next_step="run it again",
             )
 
-    def _tidy(self, head: Head, entry: Entry) -> None:
-        """The entry is written: what goes wrong from here on is for the log only."""
+    def _tidy(self, head: Head, named: Iterable[Part]) -> None:
+        """The version is written: what goes wrong from here on is for the log only. `named`: parts that it names."""
+        number = head.journal.sequence
         try:
-            for part in entry.backup.parts:
-                self.vault.label(part.cid, name=recorded_name(self.database, sequence=entry.sequence, part=part.name))
+            for part in named:
+                self.vault.label(part.cid, name=recorded_name(self.database, sequence=number, part=part.name))
             for sequence, cids in self.search.versions(self.search.listing()).items():
-                if sequence <= head.journal.sequence - KEPT_VERSIONS:
+                if sequence <= number - KEPT_VERSIONS:
                     for cid in cids:
                         self.vault.drop(cid)
         except Unavailable as error:
-            log.warning("entry %d is written; old versions of the journal stay for now: %s", entry.sequence, error)
+            log.warning("version %d of the journal is written; old versions stay for now: %s", number, error)

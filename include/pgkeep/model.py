@@ -171,6 +171,51 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """One way back, as a drill took it: from the full backup `base`, by all changes since, to what entry `last` shows.
+
+    `seconds`: from the first byte read to a database that was compared. `failure`: what was not as at the source, or
+    None.
+    """
+
+    base: int
+    last: int
+    seconds: float
+    failure: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a drill has found out about a full backup, entry `entry`, reading from the peer `peer` (`name`) alone.
+
+    `ways`: the full backup by itself first; then, where there are any, the changes from it to the newest moment, and
+    those that lead from the full backup before it to this one.
+    """
+
+    entry: int
+    time: Instant
+    origin: Origin
+    peer: PeerId
+    name: str
+    ways: tuple[Way, ...]
+
+    @property
+    def proven(self) -> bool:
+        """Whether the full backup by itself came back equal to its source."""
+        return any(way.failure is None for way in self.ways[:1])
+
+    @property
+    def failure(self) -> str | None:
+        """What was wrong first, or None."""
+        return next((way.failure for way in self.ways if way.failure is not None), None)
+
+    @property
+    def previous(self) -> int | None:
+        """The full backup before it, from which the changes gave exactly this one; None if that was not to be shown."""
+        return next((way.base for way in self.ways if way.base != self.entry and way.failure is None), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Covered:
     """Nothing was to do: an entry shows that moment, or a later one, already."""
 

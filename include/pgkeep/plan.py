@@ -1,7 +1,7 @@
 """Which entries bring a database back to a moment: one full backup, and the links that touch it, without a gap (I5)."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pgkeep import chain
@@ -102,14 +102,14 @@ def _shortest(journal: Journal, point: Point) -> RecoveryPlan:
 
 def _to_latest(journal: Journal, point: Point) -> RecoveryPlan:
     """The latest moment to which there is a way: between a gap and its full backup there is none to the last entry."""
-    newest = journal.entry()
+    journal.entry()  # without any at all, that is what has to be said
     # In the chain's order: a clock may have been wrong. A full backup is recorded after what begins at its moment.
-    order = {link.backup.cut: link.sequence for link in chain.links(journal)}
-    moments = sorted(journal.entries, key=lambda e: (order.get(e.backup.cut, e.sequence), e.sequence), reverse=True)
+    order = chain.places(journal)
+    moments = sorted(journal.entries, key=lambda e: (order[e.sequence], e.sequence), reverse=True)
     for entry in () if point.base else moments:
         with contextlib.suppress(NotRestorable):
             return _to_entry(journal, entry, point)
-    return _to_entry(journal, newest, point)
+    return _to_entry(journal, moments[0], point)
 
 
 def _to_entry(journal: Journal, entry: Entry, point: Point) -> RecoveryPlan:
@@ -208,11 +208,17 @@ def _unreachable(
 
 def reachable(journal: Journal) -> frozenset[Instant]:
     """The ends of all entries to which there is a way."""
-    found = {entry.backup.cut.time for entry in journal.entries if entry.backup.kind == "full"}
-    joined = False
-    bases = chain.full_cuts(journal)
-    for entry in chain.links(journal):
-        joined = entry.backup.cut in bases or (joined and entry.backup.kind == "changes")
-        if joined:
-            found.add(entry.backup.cut.time)
-    return frozenset(found)
+    ways = bases(journal)
+    return frozenset(entry.backup.cut.time for entry in journal.entries if entry.sequence in ways)
+
+
+def bases(journal: Journal) -> Mapping[int, Entry]:
+    """By entry, the full backup with which the shortest way to its end begins. Entries without a way are not there."""
+    fulls = {entry.backup.cut: entry for entry in journal.entries if entry.backup.kind == "full"}
+    found = {entry.sequence: entry for entry in journal.entries if entry.backup.kind == "full"}
+    base: Entry | None = None
+    for link in chain.links(journal):
+        base = fulls.get(link.backup.cut) or (base if link.backup.kind == "changes" else None)
+        if base is not None:
+            found[link.sequence] = base
+    return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from pgkeep.inventory import Inventory, SequenceState, Update
-from pgkeep.model import Backup, Cid, Cut, Entry, KeyFingerprint, Link, PeerId
+from pgkeep.model import Backup, Cid, Cut, Digest, Entry, KeyFingerprint, Link, PeerId
 
 Audience = Literal["backup", "journal"]
 """Who can read an object: `backup`: the recipients; `journal`: the recipients and this node's own key."""
@@ -147,6 +147,9 @@ class Fresh(Protocol):
     def inventory(self, like: Inventory) -> Inventory:
         """What it holds now, measured as `like` was (same ignored tables)."""
 
+    def schema(self) -> Digest:
+        """A digest of `pg_dump --schema-only`: the same for what is defined alike. Raises Unavailable, ConfigError."""
+
     def take_place(self, *, replace: bool) -> str | None:
         """Gives it the target's name. Returns the name under which a replaced database stays, or None."""
 
@@ -227,26 +230,18 @@ class Holder:
 class Listing:
     """All pins found under a prefix, by name; a name may stand for several objects.
 
-    `silent`: peers that did not answer, with the reason. An empty listing is not evidence of an empty vault.
+    `where`: by object, the peers that named it, in their Kubo or in the pinset as they know it. `silent`: peers that
+    did not answer, with the reason. An empty listing is not evidence of an empty vault.
     """
 
     names: Mapping[str, frozenset[Cid]]
+    where: Mapping[Cid, frozenset[str]]
     silent: Mapping[str, str]
     asked: int
 
 
-class Vault(Protocol):
-    """The private cluster, seen from this node's own peer."""
-
-    def add(self, chunks: Iterable[bytes], *, name: str) -> Cid:
-        """Streams an object into the own peer and pins it there under `name`.
-
-        `chunks` is closed in every case. What it raises comes out unchanged, and then nothing is pinned. Raises
-        Unavailable.
-        """
-
-    def own(self) -> Place:
-        """The own peer, and only what it holds itself. Raises Unavailable."""
+class Holdings(Protocol):
+    """What can be read, where, and who says that he has it: all that a restore asks of the vault."""
 
     def places(self) -> Sequence[Place]:
         """Where objects can be read, best first: every reachable peer for itself, then one of them through all.
@@ -260,6 +255,23 @@ class Vault(Protocol):
         Raises Unavailable: the place does not answer, or does not have it.
         """
 
+    def holders(self, cid: Cid) -> Sequence[Holder]:
+        """What the cluster says of each peer it counts, one line per distinct Kubo identity. Raises Unavailable."""
+
+
+class Vault(Holdings, Protocol):
+    """The private cluster, seen from this node's own peer."""
+
+    def add(self, chunks: Iterable[bytes], *, name: str) -> Cid:
+        """Streams an object into the own peer and pins it there under `name`.
+
+        `chunks` is closed in every case. What it raises comes out unchanged, and then nothing is pinned. Raises
+        Unavailable.
+        """
+
+    def own(self) -> Place:
+        """The own peer, and only what it holds itself. Raises Unavailable."""
+
     def pin(self, cid: Cid, *, name: str, copies: int) -> None:
         """Asks the cluster for `copies` copies, the own peer's among them, under `name`. Safe to repeat.
 
@@ -271,9 +283,6 @@ class Vault(Protocol):
 
         So it is found by name even when the cluster's pinset is lost. Raises Unavailable when the own peer is silent.
         """
-
-    def holders(self, cid: Cid) -> Sequence[Holder]:
-        """What the cluster says of each peer it counts, one line per distinct Kubo identity. Raises Unavailable."""
 
     def listing(self, prefix: str) -> Listing:
         """What is pinned under `prefix`: all cluster peers' pinsets and all reachable Kubos' pin names together.

@@ -7,18 +7,18 @@ has been read once and found to be exactly what the signed journal names.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pgkeep import records
 from pgkeep.copies import ciphertext, whole_copy
 from pgkeep.delta import until
 from pgkeep.errors import Corrupted, NotRestorable
-from pgkeep.inventory import Inventory, TableName, Update, differences, updated
+from pgkeep.inventory import Inventory, SequenceState, TableName, Update, differences, updated
 from pgkeep.meter import Meter, unwatched
 from pgkeep.model import Entry, Part, PartName
 from pgkeep.plan import RecoveryPlan, Stop
-from pgkeep.ports import Fresh, Refused, Sealer, Target, Vault, Watch
+from pgkeep.ports import Fresh, Holdings, Refused, Sealer, Target, Watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Restored:
 def restore(
     plan: RecoveryPlan,
     sealer: Sealer,
-    vault: Vault,
+    vault: Holdings,
     target: Target,
     *,
     replace: bool = False,
@@ -62,10 +62,7 @@ def restore(
     require_private_key(plan.base, sealer, vault)
     started = time.monotonic()
     with target.fresh(expected) as fresh:
-        fresh.load(plaintext(part_of(plan.base, "dump"), sealer, vault, watch=watch), sequences=base.sequences)
-        for step in plan.steps:
-            apply(step, plan, fresh, sealer, vault, watch=watch)
-        fresh.settle()
+        fill(fresh, plan, sealer, vault, sequences=base.sequences, watch=watch)
         loaded = time.monotonic()
         came_back = fresh.inventory(expected)
         require_equal(plan, source=expected, restored=came_back)
@@ -94,7 +91,7 @@ def require_exact(plan: RecoveryPlan, *, stale: bool) -> None:
         )
 
 
-def expect(plan: RecoveryPlan, base: Inventory, sealer: Sealer, vault: Vault) -> Inventory:
+def expect(plan: RecoveryPlan, base: Inventory, sealer: Sealer, vault: Holdings) -> Inventory:
     """What the source held at the plan's end, as far as it was measured. Raises Corrupted."""
     inventory = base
     for step in plan.steps:
@@ -105,7 +102,7 @@ def expect(plan: RecoveryPlan, base: Inventory, sealer: Sealer, vault: Vault) ->
     return inventory
 
 
-def read_inventory(entry: Entry, sealer: Sealer, vault: Vault) -> Inventory:
+def read_inventory(entry: Entry, sealer: Sealer, vault: Holdings) -> Inventory:
     """What the source held at a full backup's cut. Raises Corrupted unless it is what the journal summed up."""
     inventory = records.from_bytes(Inventory, _whole(part_of(entry, "inventory"), sealer, vault))
     if inventory.totals != entry.backup.totals:
@@ -116,7 +113,23 @@ def read_inventory(entry: Entry, sealer: Sealer, vault: Vault) -> Inventory:
     return inventory
 
 
-def require_private_key(entry: Entry, sealer: Sealer, vault: Vault) -> None:
+def fill(
+    fresh: Fresh,
+    plan: RecoveryPlan,
+    sealer: Sealer,
+    vault: Holdings,
+    *,
+    sequences: Sequence[SequenceState],
+    watch: Watch = unwatched,
+) -> None:
+    """Brings a new database to the plan's end. `sequences`: those of the full backup. Raises as `restore` does."""
+    fresh.load(plaintext(part_of(plan.base, "dump"), sealer, vault, watch=watch), sequences=sequences)
+    for step in plan.steps:
+        apply(step, plan, fresh, sealer, vault, watch=watch)
+    fresh.settle()
+
+
+def require_private_key(entry: Entry, sealer: Sealer, vault: Holdings) -> None:
     """A recipient's private key is here: tried on a small part, before hours are spent on the large one.
 
     Raises ConfigError.
@@ -126,7 +139,7 @@ def require_private_key(entry: Entry, sealer: Sealer, vault: Vault) -> None:
 
 
 def apply(
-    step: Entry, plan: RecoveryPlan, fresh: Fresh, sealer: Sealer, vault: Vault, *, watch: Watch = unwatched
+    step: Entry, plan: RecoveryPlan, fresh: Fresh, sealer: Sealer, vault: Holdings, *, watch: Watch = unwatched
 ) -> None:
     """Applies the changes of one step of the plan, up to the stop in its last. Raises as `restore` does."""
     stop = plan.stop if step is plan.last else None
@@ -140,7 +153,7 @@ def apply(
         raise _not_applied(refused, step, plan) from refused
 
 
-def plaintext(part: Part, sealer: Sealer, vault: Vault, *, watch: Watch = unwatched) -> Iterator[bytes]:
+def plaintext(part: Part, sealer: Sealer, vault: Holdings, *, watch: Watch = unwatched) -> Iterator[bytes]:
     """A part's plaintext, from the first place that has it whole. Ends without an error only if all of it was right.
 
     Raises Corrupted, Unavailable (no place has it), ConfigError (no private key for it here).
@@ -176,7 +189,7 @@ def part_of(entry: Entry, name: PartName) -> Part:
     return part
 
 
-def _whole(part: Part, sealer: Sealer, vault: Vault) -> bytes:
+def _whole(part: Part, sealer: Sealer, vault: Holdings) -> bytes:
     return b"".join(plaintext(part, sealer, vault))
 
 

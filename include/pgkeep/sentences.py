@@ -171,11 +171,9 @@ def _way(plan: RecoveryPlan) -> str:
 
 def entry_table(journal: Journal, rows: Sequence[tuple[Entry, int | None]]) -> str:
     """The entries of a journal, newest last, with the copies that exist now."""
-    header = ("ENTRY", "KIND", "AS OF", "AGE", "SIZE", "COPIES (CLAIMED)", "MADE BY", "HOLDS")
-    table = [header, *(_row(entry, copies) for entry, copies in rows)]
-    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
-    return "\n".join([f"{journal.database}: version {journal.sequence} of the journal", *lines])
+    header = ("ENTRY", "KIND", "AS OF", "AGE", "SIZE", "COPIES (CLAIMED)", "PROVEN", "MADE BY", "HOLDS")
+    lines = table([header, *(_row(entry, copies, journal) for entry, copies in rows)])
+    return f"{journal.database}: version {journal.sequence} of the journal\n{lines}"
 
 
 def continues(entry: Entry, files: Sequence[LegacyFile] | None) -> str:
@@ -189,14 +187,10 @@ def continues(entry: Entry, files: Sequence[LegacyFile] | None) -> str:
 def legacy_table(files: Sequence[LegacyFile], used: Sequence[LegacyFile]) -> str:
     """The files in LPBM's journal, oldest first; marked are those that the newest restore uses."""
     header = ("LINE", "KIND", "MADE", "CID")
-    table = [header, *((str(f.number), f.kind, moment(f.time), str(f.cid)) for f in files)]
-    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
+    lines = table([header, *((str(f.number), f.kind, moment(f.time), str(f.cid)) for f in files)])
     marks = [" ", *("*" if file in used else " " for file in files)]
-    lines = [
-        f"{mark} " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for mark, row in zip(marks, table, strict=True)
-    ]
-    return "\n".join([*lines, f"* the newest restore uses {_legacy_way(used)}" if used else NO_FULL])
+    marked = [f"{mark} {line}" for mark, line in zip(marks, lines.splitlines(), strict=True)]
+    return "\n".join([*marked, f"* the newest restore uses {_legacy_way(used)}" if used else NO_FULL])
 
 
 def replayed_line(replayed: Replayed, label: str) -> str:
@@ -214,7 +208,13 @@ def _legacy_way(files: Sequence[LegacyFile]) -> str:
     return f"the full of {moment(files[0].time)} (line {files[0].number}){deltas}"
 
 
-def _row(entry: Entry, copies: int | None) -> tuple[str, ...]:
+def table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows in columns, each as wide as it needs to be."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def _row(entry: Entry, copies: int | None, journal: Journal) -> tuple[str, ...]:
     backup = entry.backup
     return (
         str(entry.sequence),
@@ -223,9 +223,21 @@ def _row(entry: Entry, copies: int | None) -> tuple[str, ...]:
         age(backup.cut.time),
         human_size(backup.size) if backup.parts else "-",
         f"{'?' if copies is None else copies} of {entry.copies}" if backup.parts else "-",
+        verdict(entry, journal),
         f"{backup.origin.by} on {backup.origin.host}",
         content(backup),
     )
+
+
+def verdict(entry: Entry, journal: Journal) -> str:
+    """Whether a drill has proven a full backup, in a few words; changes are proven between two of them."""
+    found = journal.verdict(entry)
+    if found is None:
+        return "not yet" if entry.backup.kind == "full" else "-"
+    when = f"{found.time[:10]} from {found.name}"
+    if found.failure is None:
+        return f"{when}, in {human_time(found.ways[0].seconds)}"
+    return f"{when}, BUT NOT THE CHANGES" if found.proven else f"NO: {when}"
 
 
 def _copies(entry: Entry) -> str:
@@ -248,6 +260,6 @@ def age(instant: Instant) -> str:
     return human_time((datetime.now(UTC) - datetime.fromisoformat(instant)).total_seconds())
 
 
-def counted(count: int, what: str) -> str:
-    """`1 row`, `1,234 rows`."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+def counted(count: int, what: str, many: str = "") -> str:
+    """`1 row`, `1,234 rows`; `many`: a plural that is not made by an s."""
+    return f"{count:,} {what if count == 1 else many or what + 's'}"

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,11 +24,13 @@ from pgkeep.adapters.postgres import (
 )
 from pgkeep.ancestry import Archive
 from pgkeep.changes import Run
+from pgkeep.drill import Drill
 from pgkeep.errors import ConfigError, JournalMovedOn
 from pgkeep.journal_store import JournalStore
 from pgkeep.lpbm import VaultArchive
-from pgkeep.model import Entry, Instant, Origin, Replicated, Stored
-from pgkeep.ports import Watch
+from pgkeep.model import Entry, Instant, Origin, Replicated, Stored, Verdict
+from pgkeep.ports import Target, Watch
+from pgkeep.retirement import Retired, retire
 from pgkeep.settings import Connection, Connections, Database, Peer, Settings
 
 log = logging.getLogger(__name__)
@@ -39,7 +41,10 @@ LONGEST_NAME = 63
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """The adapters of one node for one database, wired. `capture` is None where only full backups are wanted."""
+    """The adapters of one node for one database, wired. `capture` is None where only full backups are wanted.
+
+    `scratch` opens what drills restore into: only where they run need its connection be known.
+    """
 
     database: Database
     copies: int
@@ -49,6 +54,7 @@ class Site:
     source: PostgresSource
     capture: LogicalCapture | CsvlogCapture | None
     journals: JournalStore
+    scratch: Callable[[], Target] | None = None
 
     def require_capture(self) -> LogicalCapture | CsvlogCapture:
         """How changes are kept. Raises ConfigError where only full backups are wanted."""
@@ -72,6 +78,28 @@ class Site:
             ancestry=ancestry,
             watch=watch,
         )
+
+    def drill(self, *, origin: Origin, watch: Watch, into: Target | None = None) -> Verdict:
+        """Proves the newest backups, in `into` or on the scratch server. Raises as `Drill.run`; ConfigError."""
+        target = into or (self.scratch and self.scratch())
+        if target is None:
+            raise ConfigError(
+                f"no server is named into which drills of {self.database.name} restore",
+                next_step='write scratch = "CONNECTION" in pgkeep.toml; or: pgkeep drill NAME --into URL',
+            )
+        return Drill(
+            source=self.source,
+            sealer=self.sealer,
+            vault=self.vault,
+            target=target,
+            journals=self.journals,
+            origin=origin,
+            watch=watch,
+        ).run()
+
+    def retire(self) -> Retired:
+        """Lets go of what the settings do not keep. Raises as `retirement.retire`."""
+        return retire(self.database.policy, self.source, self.journals, self.vault)
 
     def full(self, *, origin: Origin, patience: float, watch: Watch, ancestry: bytes = b"") -> Stored:
         """A full backup, captured: at the end of a link where changes are kept. `ancestry`: what it continues."""
@@ -119,7 +147,17 @@ def site_of(
         source=source,
         capture=_capture(source, database),
         journals=journals(settings, database.name, vault=vault, sealer=sealer),
+        scratch=_scratch(database, connections, environ=environ),
     )
+
+
+def _scratch(
+    database: Database, connections: Connections, *, environ: Mapping[str, str]
+) -> Callable[[], Target] | None:
+    where = database.scratch
+    if where is None:
+        return None
+    return lambda: PostgresTarget(server=server_named(where, connections, environ=environ), dbname=database.dbname)
 
 
 def _capture(source: PostgresSource, database: Database) -> LogicalCapture | CsvlogCapture | None:

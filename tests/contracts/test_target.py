@@ -105,6 +105,15 @@ def test_what_comes_back_measures_as_its_source(world: World) -> None:
         assert restored.totals == world.captured.inventory.totals
 
 
+def test_what_comes_back_twice_is_defined_alike(world: World) -> None:
+    found = []
+    for _ in range(2):
+        with world.target.fresh(world.captured.inventory) as fresh:
+            fresh.load(world.captured.chunks())
+            found.append(fresh.schema())
+    assert found[0] == found[1]
+
+
 def test_it_is_in_nobodys_way_before_it_takes_its_place(world: World) -> None:
     with world.target.fresh(world.captured.inventory) as fresh:
         fresh.load(world.captured.chunks())

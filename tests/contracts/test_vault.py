@@ -292,6 +292,16 @@ def test_one_name_may_stand_for_several_objects(vault: Vault, prefix: str) -> No
     assert vault.listing(prefix).names == {prefix + "journal/7": cids}
 
 
+def test_a_listing_says_which_peers_name_an_object(vault: Vault, prefix: str) -> None:
+    cid = vault.add(iter([content(prefix)]), name=prefix + "draft")
+    own = vault.own().name
+    assert vault.listing(prefix).where == {cid: {own}}
+    vault.pin(cid, name=prefix + "1", copies=2)
+    assert eventually(lambda: len(vault.listing(prefix).where[cid]) == 3), "all of them know the pinset"
+    vault.drop(cid)
+    assert eventually(lambda: not vault.listing(prefix).where)
+
+
 def test_when_all_answer_nobody_is_silent(vault: Vault, prefix: str) -> None:
     listing = vault.listing(prefix)
     assert (dict(listing.names), dict(listing.silent), listing.asked) == ({}, {}, 3)

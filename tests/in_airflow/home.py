@@ -21,6 +21,8 @@ node = "{"A" * 40}"
 recipients = ["{"B" * 40}"]
 [defaults]
 connection = "nobody_source"
+scratch = "nobody_scratch"
+drill_queue = "keys"
 """
 NOBODY_PASSWORD = "pass-of-nobody"
 NOBODY = {
@@ -38,6 +40,8 @@ os.environ |= {
     "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(64),
     "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    # `dag.test` may write a DAG anew after this time, and then finds two of it.
+    "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "3600",
     "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
     "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(HOME / "passwords.json"),
     "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{role}" for user, role in USERS.items()),

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import DAG, CronDataIntervalTimetable
+from airflow.sdk import DAG, AssetAll, CronDataIntervalTimetable
 
 from in_airflow.home import ROOT
 from pgkeep.airflow.assets import backups, either
 
 Configure = Callable[..., Path]
 NAMES = ("shop", 'we"ird Name', "Ünïcode 数据", "a" * 63, "{{ shop }}", "a/b")
+STORIES = 4
 # Run in a process of its own: what a parse imports and asks for must not depend on what ran before it.
 PARSE = """
 import sys, time
@@ -41,8 +42,8 @@ def dags(configure: Configure) -> dict[str, DAG]:
 
 
 def test_one_dag_for_each_database(dags: dict[str, DAG]) -> None:
-    assert len(dags) == 2 * len(NAMES)
-    assert {"pgkeep_shop_full", "pgkeep_shop_changes"} <= dags.keys()
+    assert len(dags) == STORIES * len(NAMES)
+    assert {f"pgkeep_shop_{story}" for story in ("full", "changes", "drill", "retire")} <= dags.keys()
     assert {getattr(task, "database", None) for dag in dags.values() for task in dag.tasks} == set(NAMES)
 
 
@@ -50,8 +51,12 @@ def first_task(dag: DAG) -> str:
     return "dump_database" if "full" in dag.tags else "collect_changes"
 
 
+def making_backups(dags: dict[str, DAG]) -> list[DAG]:
+    return [dag for dag in dags.values() if "backup" in dag.tags]
+
+
 def test_each_dag_tells_the_story_in_order(dags: dict[str, DAG]) -> None:
-    for dag in dags.values():
+    for dag in making_backups(dags):
         assert {step: dag.get_task(step).downstream_task_ids for step in dag.task_ids} == {
             first_task(dag): {"check_encryption"},
             "check_encryption": {"replicate"},
@@ -63,7 +68,8 @@ def test_each_dag_tells_the_story_in_order(dags: dict[str, DAG]) -> None:
 
 def test_each_dag_is_ready_for_bad_days(dags: dict[str, DAG]) -> None:
     for dag in dags.values():
-        assert dag.tags >= {"pgkeep", "backup"}
+        assert "pgkeep" in dag.tags
+        assert dag.tags & {"backup", "drill", "retention"}
         assert dag.on_failure_callback
         assert (dag.catchup, dag.max_active_runs) == (False, 1)
         assert dag.doc_md
@@ -77,7 +83,7 @@ def test_each_dag_is_ready_for_bad_days(dags: dict[str, DAG]) -> None:
 
 
 def test_each_dag_has_an_asset_of_its_own(dags: dict[str, DAG]) -> None:
-    outlets = [tuple(dag.get_task("release").outlets) for dag in dags.values()]
+    outlets = [tuple(dag.get_task("release").outlets) for dag in making_backups(dags)]
     wanted = [(asset,) for name in NAMES for asset in (backups(name, "full"), either(name))]
     assert sorted(outlets, key=str) == sorted(wanted, key=str)
     assert len({str(asset) for (asset,) in outlets}) == 2 * len(NAMES)
@@ -106,7 +112,28 @@ def test_windows_begin_by_the_clock_of_the_database(configure: Configure) -> Non
 def test_a_database_with_full_backups_only(configure: Configure) -> None:
     path = configure("shop")
     path.write_text(path.read_text(encoding="utf-8") + '\ncapture = "none"\n', encoding="utf-8")
-    assert set(DagBag(str(ROOT / "dags")).dags) == {"pgkeep_shop_full"}
+    assert set(DagBag(str(ROOT / "dags")).dags) == {f"pgkeep_shop_{story}" for story in ("full", "drill", "retire")}
+
+
+def test_a_drill_follows_every_full_backup_where_the_keys_are(dags: dict[str, DAG]) -> None:
+    for name in NAMES:
+        (dag,) = [d for d in dags.values() if "drill" in d.tags and getattr(d.tasks[0], "database", None) == name]
+        assert dag.timetable.asset_condition == AssetAll(backups(name, "full"))
+        assert dag.get_task("drill").queue == "keys"
+    assert dags["pgkeep_shop_retire"].get_task("retire").queue != "keys"
+
+
+def test_without_a_scratch_server_there_is_no_drill(configure: Configure) -> None:
+    path = configure("shop")
+    path.write_text(path.read_text(encoding="utf-8").replace('scratch = "nobody_scratch"\n', ""), encoding="utf-8")
+    assert "pgkeep_shop_drill" not in DagBag(str(ROOT / "dags")).dags
+
+
+def test_retention_runs_when_the_file_says_so(configure: Configure) -> None:
+    path = configure("shop")
+    path.write_text(path.read_text(encoding="utf-8") + '\nretire_schedule = "30 7 * * *"\n', encoding="utf-8")
+    dag = DagBag(str(ROOT / "dags")).dags["pgkeep_shop_retire"]
+    assert dag.timetable == CronDataIntervalTimetable("30 7 * * *", timezone="UTC")
 
 
 def test_schedule_and_timezone_are_the_database_s_own(configure: Configure) -> None:
@@ -126,7 +153,7 @@ def test_a_broken_file_is_an_import_error(configure: Configure, content: str | N
         path.write_text(content, encoding="utf-8")
     bag = DagBag(str(ROOT / "dags"))
     assert not bag.dags
-    assert len(bag.import_errors) == 2, "both files say so"
+    assert len(bag.import_errors) == STORIES, "every file says so"
     for error in bag.import_errors.values():
         assert "ConfigError" in error
         assert "Next:" in error
@@ -157,7 +184,7 @@ def test_a_parse_asks_nobody_and_loads_no_driver(configure: Configure) -> None:
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["dags"] == 2 * len(NAMES)
+    assert found["dags"] == STORIES * len(NAMES)
     assert found["asked"] == []
     assert found["heavy"] == []
 

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 from pgkeep.journal_store import JournalStore
 from pgkeep.settings import Database
-from pgkeep.testing import MemoryCapture, MemorySealer, MemorySource, MemoryVault
+from pgkeep.testing import MemoryCapture, MemorySealer, MemorySource, MemoryTarget, MemoryVault
 from pgkeep.wiring import Site
 
 
@@ -17,12 +17,24 @@ class World:
         self.source = MemorySource()
         self.capture: MemoryCapture | None = None
         self.journals = JournalStore(database="shop", vault=self.vault, sealer=self.sealer, copies=3, patience=0.0)
+        self.scratch = MemoryTarget()
         self.replication_seconds = 3600.0
         self.journals.begin()
 
     def site(self, database: str) -> Site:
         return Site(
-            database=Database(name=database, connection="pgkeep_source", dbname=database),
+            database=Database(
+                name=database,
+                connection="pgkeep_source",
+                dbname=database,
+                keep_last=1,
+                keep_daily=0,
+                keep_weekly=0,
+                keep_monthly=0,
+                keep_yearly=0,
+                keep_hourly=0,
+                min_full=1,
+            ),
             copies=3,
             replication_seconds=self.replication_seconds,
             vault=cast(Any, self.vault),
@@ -30,4 +42,5 @@ class World:
             source=cast(Any, self.source),
             capture=cast(Any, self.capture),
             journals=self.journals,
+            scratch=lambda: self.scratch,
         )

@@ -18,6 +18,9 @@ from pgkeep.errors import ConfigError
         (["restore", "", "--into", "c/shop"], "NAME"),
         (["restore", "shop", "--into", ""], "--into"),
         (["fetch", "x", "--database", ""], "--database"),
+        (["drill", ""], "NAME"),
+        (["drill", "shop", "--into", ""], "--into"),
+        (["retire", ""], "NAME"),
     ],
 )
 def test_what_is_empty_is_named(arguments: list[str], about: str, capsys: pytest.CaptureFixture[str]) -> None:

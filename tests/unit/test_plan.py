@@ -78,7 +78,14 @@ def journal(*kinds: tuple[Kind, int]) -> Journal:
         entries.append(entry(sequence, kind, hour, last))
         last = last if kind == "full" else hour
     return Journal(
-        format=1, database="shop", sequence=len(entries), previous=None, written=at(0), entries=tuple(entries)
+        format=1,
+        database="shop",
+        sequence=len(entries),
+        previous=None,
+        written=at(0),
+        entries=tuple(entries),
+        verdicts=(),
+        leaving=(),
     )
 
 
@@ -202,6 +209,8 @@ def test_a_full_backup_may_be_recorded_long_after_its_moment() -> None:
 def test_a_clock_that_was_ahead_for_a_while_changes_nothing() -> None:
     ahead = journal(("gap", 1), ("full", 1), ("changes", 9), ("changes", 3))
     assert numbers(Point(), ahead) == [2, 3, 4]
+    ahead = journal(("gap", 9), ("full", 9), ("changes", 2), ("changes", 3), ("full", 3))
+    assert numbers(Point(base=2), ahead) == [2, 3, 4], "the newest is the chain's, also from a base that was named"
     *before, last = journal(("gap", 1), ("full", 1), ("changes", 9)).entries
     recorded = replace(ahead, entries=(*before, replace(last, recorded=at(2))))
     assert chain.covering(recorded, at(2)) == recorded.entries[-1]
@@ -220,14 +229,7 @@ def test_full_backups_alone_are_plans_of_their_own() -> None:
 
 def test_links_that_do_not_touch_are_never_joined() -> None:
     torn = journal(("gap", 1), ("full", 1), ("changes", 2))
-    torn = Journal(
-        format=1,
-        database="shop",
-        sequence=4,
-        previous=None,
-        written=at(0),
-        entries=(*torn.entries, entry(4, "changes", 4, since=3)),
-    )
+    torn = replace(torn, sequence=4, entries=(*torn.entries, entry(4, "changes", 4, since=3)))
     with pytest.raises(Corrupted, match="does not begin where entry 3 ends"):
         plan(torn, Point())
     with pytest.raises(JournalMovedOn):

@@ -22,11 +22,12 @@ from pgkeep.model import (
     Sealed,
     SlotPosition,
     Stored,
+    Verdict,
 )
 
 # Text as PostgreSQL and JSON can carry it: no surrogates.
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
-PIECES = (Cut, Part, Copy, SlotPosition, LogPosition, Link, Backup, Inventory)
+PIECES = (Cut, Part, Copy, SlotPosition, LogPosition, Link, Backup, Verdict, Inventory)
 MADE_OF_THEM = (Stored, Sealed, Replicated, Entry, Journal)
 
 

@@ -58,6 +58,16 @@ def test_a_good_file_is_read_with_defaults() -> None:
     )
 
 
+def test_what_is_kept_has_defaults_and_may_be_said() -> None:
+    text = GOOD.replace('full_schedule = "@daily"', 'full_schedule = "@daily"\nkeep_daily = 0\nmin_full = 4')
+    policy = parse(text).database("shop").policy
+    assert (policy.daily, policy.min_full) == (0, 4)
+    assert (policy.last, policy.hourly, policy.weekly, policy.monthly, policy.yearly) == (3, 168, 8, 12, 5)
+    assert parse(text).database("shop").scratch is None
+    nothing = GOOD.replace('full_schedule = "@daily"', 'full_schedule = "@daily"\nmin_full = 0')
+    assert any("min_full: is 0; write a whole number from 1 up" in line for line in problems(nothing))
+
+
 def test_odd_names_become_ids_that_never_meet() -> None:
     found = parse(GOOD)
     assert found.database("shop").slug == "shop"
@@ -90,6 +100,8 @@ def test_odd_names_become_ids_that_never_meet() -> None:
         ("@daily", "at two", "databases.shop.full_schedule: is 'at two'; write five cron fields"),
         ("Europe/Brussels", "Mars", "is 'Mars'; write the name of a time zone"),
         ("public.session", "session", "is ['session']; write a list of schema.table"),
+        ("@daily", '@daily"\nkeep_hourly = "-1', "databases.shop.keep_hourly: is '-1'; write a whole number from 0 up"),
+        ("@daily", '@daily"\nscratch = "a b', "databases.shop.scratch: is 'a b'; write an Airflow connection id"),
         ('connection = "pgkeep_source"', "", "databases.shop.connection: is missing; write the connection of its"),
         ("[defaults]", '[defaults]\ndbname = "x"', "defaults.dbname: would make every database the same one"),
         ("[databases.shop]", "[databases]\nshop = 1", "databases.shop: is not a section"),

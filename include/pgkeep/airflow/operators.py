@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import AssetAlias, BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from pgkeep import backup, records, sentences
+from pgkeep import backup, proof, records, sentences
 from pgkeep.airflow import assets
 from pgkeep.airflow.hooks import SiteHook, Sites
 from pgkeep.airflow.outcomes import airflow_outcome, permanent
@@ -207,6 +207,30 @@ class ReleaseOperator(BackupStep):
                 event.add(assets.backups(self.database, entry.backup.kind), extra=assets.summary(entry))
             else:
                 event.extra.update(assets.summary(entry))
+
+
+class DrillOperator(BackupStep):
+    """Restores the newest backups from a peer drawn by lot, compares them, and records what it found. -> `Verdict`.
+
+    Needs a recipient's private key, and the server that `scratch` names. A bad verdict is recorded, too; then it fails.
+    """
+
+    def execute(self, context: "Context") -> Record:
+        with airflow_outcome():
+            verdict = self.site().drill(origin=origin(context), watch=log_lines(log))
+            log.info(proof.proven(verdict, self.database))
+            return records.encode(verdict)
+
+
+class RetireOperator(BackupStep):
+    """Lets go of what the settings do not keep; the plan, with the reasons, is in its log. Hands on the numbers."""
+
+    def execute(self, context: "Context") -> list[int]:
+        with airflow_outcome():
+            done = self.site().retire()
+            log.info("what stays, and why:\n%s", proof.fate_table(done.fates))
+            log.log(logging.WARNING if done.kept_back else logging.INFO, proof.retired(done))
+            return [fate.entry.sequence for fate in done.fates if not fate.stays]
 
 
 def origin(context: "Context") -> Origin:

@@ -21,7 +21,7 @@ from pgkeep.journal import Journal
 from pgkeep.journal_store import JournalStore
 from pgkeep.model import Entry
 from pgkeep.progress import human_size, human_time
-from pgkeep.sentences import content, moment
+from pgkeep.sentences import content, moment, verdict
 
 ANSWER_SECONDS = 20.0
 HEADERS = {
@@ -45,6 +45,7 @@ class Line:
     size: str
     copies: str
     holders: str
+    proven: str
     by: str
 
 
@@ -103,7 +104,8 @@ class JournalReader:
 
     def _section(self, name: str, future: Future[Journal]) -> Section:
         try:
-            return Section(name=name, lines=tuple(map(line, reversed(future.result(timeout=0).entries))))
+            journal = future.result(timeout=0)
+            return Section(name=name, lines=tuple(line(entry, journal) for entry in reversed(journal.entries)))
         except TimeoutError:
             slow = Unavailable(
                 f"the peers did not give the journal of {name} within {human_time(self._seconds)}",
@@ -114,7 +116,7 @@ class JournalReader:
             return Section(name=name, error=error)
 
 
-def line(entry: Entry) -> Line:
+def line(entry: Entry, journal: Journal) -> Line:
     """An entry in words; copies are those that were confirmed when it was recorded."""
     backup = entry.backup
     held = [{copy.name for copy in copies} for copies in entry.holders.values()]
@@ -128,6 +130,7 @@ def line(entry: Entry) -> Line:
         size=human_size(backup.size) if backup.parts else "-",
         copies=f"{min(map(len, held))} of {entry.copies}" if held else "-",
         holders=", ".join(sorted(everywhere)),
+        proven=verdict(entry, journal),
         by=f"{backup.origin.by} on {backup.origin.host}",
     )
 

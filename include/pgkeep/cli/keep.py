@@ -155,10 +155,13 @@ def list_backups(chosen: argparse.Namespace) -> None:
     journal = journals.head(accept=chosen.journal).journal
     rows = [(entry, copies_now(entry, vault)) for entry in journal.entries]
     if chosen.json:
-        described = [records.encode(entry) | {"copies_now": copies} for entry, copies in rows]
-        json.dump(
-            {"database": journal.database, "journal": journal.sequence, "entries": described}, sys.stdout, indent=1
-        )
+        described = {
+            "database": journal.database,
+            "journal": journal.sequence,
+            "entries": [records.encode(entry) | {"copies_now": copies} for entry, copies in rows],
+            "verdicts": [records.encode(verdict) for verdict in journal.verdicts],
+        }
+        json.dump(described, sys.stdout, indent=1)
         print()
     else:
         print(sentences.entry_table(journal, rows))

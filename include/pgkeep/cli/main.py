@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 
 from pgkeep import __version__
-from pgkeep.cli import bring, csvlog, keep, lpbm, sandbox
+from pgkeep.cli import bring, csvlog, keep, lpbm, prove, sandbox
 from pgkeep.errors import PgkeepError
 
 EXIT_CODES = """\
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     bring.add_commands(commands)
     keep.add_commands(commands)
+    prove.add_commands(commands)
     lpbm.add_commands(commands)
     csvlog.add_commands(commands)
     sandbox.add_commands(commands)

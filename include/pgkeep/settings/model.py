@@ -11,6 +11,7 @@ from typing import Any
 
 from pgkeep.errors import ConfigError
 from pgkeep.model import KeyFingerprint
+from pgkeep.retention import Policy
 from pgkeep.settings import values
 from pgkeep.settings.table import setting, table
 
@@ -94,6 +95,45 @@ class Database:
     ignored_tables: tuple[str, ...] = setting(
         "tables as schema.table whose rows are not kept", values.tables, default=()
     )
+
+    scratch: str | None = setting(
+        "connection of the PostgreSQL server (or a URL) into which drills restore; without one nothing is proven, and "
+        "so nothing is ever let go of",
+        values.server,
+        default=None,
+    )
+    drill_queue: str = setting(
+        "Airflow queue of the workers that have a recipient's private key: drills run there", values.text, default=""
+    )
+    retire_schedule: str = setting("cron expression of the retention", values.cron, default="0 6 * * *")
+    keep_last: int = setting("how many of the newest full backups stay", values.count, default=3)
+    keep_hourly: int = setting(
+        "for how many hours, before that of the newest entry, every moment stays", values.number, default=168
+    )
+    keep_daily: int = setting(
+        "for how many days, before that of the newest, the last full backup of each stays", values.number, default=14
+    )
+    keep_weekly: int = setting("the same for weeks", values.number, default=8)
+    keep_monthly: int = setting("the same for months", values.number, default=12)
+    keep_yearly: int = setting("the same for years", values.number, default=5)
+    min_full: int = setting(
+        "how many full backups that a drill has proven stay in any case; as long as there are fewer, nothing goes",
+        values.count,
+        default=2,
+    )
+
+    @property
+    def policy(self) -> Policy:
+        """What of it is kept."""
+        return Policy(
+            last=self.keep_last,
+            hourly=self.keep_hourly,
+            daily=self.keep_daily,
+            weekly=self.keep_weekly,
+            monthly=self.keep_monthly,
+            yearly=self.keep_yearly,
+            min_full=self.min_full,
+        )
 
     @property
     def slug(self) -> str:

@@ -52,6 +52,13 @@ def count(value: object) -> int:
     return value
 
 
+def number(value: object) -> int:
+    """A whole number from 0 up."""
+    if type(value) is not int or value < 0:
+        raise ValueError("write a whole number from 0 up")
+    return value
+
+
 def capture(value: object) -> str:
     """A way in which changes are kept."""
     if value not in CAPTURES:

@@ -1,5 +1,6 @@
 """Databases that are nothing but a number of rows: what is backed up, and what it comes back into."""
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +11,7 @@ from datetime import datetime, timedelta
 from pgkeep.ancestry import FIRST, Blank, Failures
 from pgkeep.errors import ConfigError, Disturbed, Unavailable
 from pgkeep.inventory import Inventory, LargeObjects, Properties, SequenceState, Table
-from pgkeep.model import Cut, Entry, Instant, instant
+from pgkeep.model import Cut, Digest, Entry, Instant, instant
 from pgkeep.ports import Fresh, Refused, Snapshot
 from pgkeep.visibility import visible
 
@@ -130,12 +131,13 @@ class MemorySnapshot:
 class MemoryTarget:
     """A server with at most one database of interest. `loses_rows`: what pg_restore forgets, to be noticed.
 
-    `refuses`: what it says to any changes.
+    `refuses`: what it says to any changes. `redefined`: whether changes define something otherwise than the source did.
     """
 
     database: Inventory | None = None
     loses_rows: int = 0
     refuses: str | None = None
+    redefined: bool = False
     leftovers: int = 0
     settled: int = 0
     label: str = "memory/shop"
@@ -172,6 +174,7 @@ class MemoryFresh:
     source: Inventory
     rows: int = 0
     last_value: int = 0
+    definitions: str = "CREATE TABLE document"
 
     def load(self, dump: Iterable[bytes], *, sequences: Sequence[SequenceState] | None = None) -> None:
         self.rows = json.loads(b"".join(dump))["rows"] - self.target.loses_rows
@@ -180,6 +183,8 @@ class MemoryFresh:
     def apply(self, changes: Iterable[bytes]) -> None:
         if self.target.refuses:
             raise Refused(self.target.refuses)
+        if self.target.redefined:
+            self.definitions = "CREATE UNLOGGED TABLE document"
         for line in b"".join(changes).decode().splitlines():
             if line.isdigit():
                 self.rows += int(line)
@@ -193,6 +198,9 @@ class MemoryFresh:
         table = Table(schema="public", name="document", rows=self.rows, fingerprint=str(self.rows * 7919))
         sequence = SequenceState(schema="public", name="document_id_seq", last_value=self.last_value, is_called=True)
         return replace(like, tables=(table,), sequences=(sequence,))
+
+    def schema(self) -> Digest:
+        return Digest(hashlib.sha256(self.definitions.encode()).hexdigest())
 
     def take_place(self, *, replace: bool) -> str | None:
         self.target.require_free(replace=replace)

@@ -11,10 +11,11 @@ from pgkeep.ports import Holder, Listing, Place
 
 @dataclass
 class MemoryPeer:
-    """One peer: its blocks, its own pin names, and whether it is there at all."""
+    """One peer: its blocks, its own pin names, and whether it is there at all. `keeps`: it takes no pin away."""
 
     name: str
     up: bool = True
+    keeps: bool = False
     objects: dict[Cid, bytes] = field(default_factory=dict)
     pins: dict[Cid, str] = field(default_factory=dict)
 
@@ -81,22 +82,28 @@ class MemoryVault:
 
     def listing(self, prefix: str) -> Listing:
         up = self._up()
-        found: dict[str, set[Cid]] = {}
-        for cid, (name, _) in self.cluster.items():
-            found.setdefault(name, set()).add(cid)
-        for peer in up:
-            for cid, name in peer.pins.items():
-                found.setdefault(name, set()).add(cid)
-        names = {name: frozenset(cids) for name, cids in found.items() if name.startswith(prefix)}
-        silent = {peer.name: "down" for peer in self.peers if not peer.up}
-        return Listing(names=names, silent=silent, asked=len(self.peers))
+        seen = [(name, cid, peer.name) for cid, (name, _) in self.cluster.items() for peer in up]
+        seen += [(name, cid, peer.name) for peer in up for cid, name in peer.pins.items()]
+        names: dict[str, set[Cid]] = {}
+        where: dict[Cid, set[str]] = {}
+        for name, cid, at in seen:
+            if name.startswith(prefix):
+                names.setdefault(name, set()).add(cid)
+                where.setdefault(cid, set()).add(at)
+        return Listing(
+            names={name: frozenset(cids) for name, cids in names.items()},
+            where={cid: frozenset(peers) for cid, peers in where.items()},
+            silent={peer.name: "down" for peer in self.peers if not peer.up},
+            asked=len(self.peers),
+        )
 
     def drop(self, cid: Cid) -> None:
         self._up()
         self.cluster.pop(cid, None)
         for peer in self.peers:
-            peer.objects.pop(cid, None)
-            peer.pins.pop(cid, None)
+            if not peer.keeps:
+                peer.objects.pop(cid, None)
+                peer.pins.pop(cid, None)
 
     def _holder(self, peer: MemoryPeer, allocated: Sequence[PeerId]) -> Holder:
         status = "cluster_error" if not peer.up else "pinned" if peer.id in allocated else "remote"

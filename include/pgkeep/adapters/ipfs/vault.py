@@ -90,15 +90,18 @@ class IpfsVault:
         )
         answers.require_one()
         found: dict[str, set[Cid]] = {}
-        for _, pins in answers.given:
+        where: dict[Cid, set[str]] = {}
+        for peer, pins in answers.given:
             for name, cid in pins:
                 if name.startswith(prefix):
                     found.setdefault(name, set()).add(cid)
+                    where.setdefault(cid, set()).add(peer)
         silent: dict[str, list[str]] = {}
         for peer, error in answers.refused:
             silent.setdefault(peer, []).append(error.what)
         return Listing(
             names={name: frozenset(cids) for name, cids in found.items()},
+            where={cid: frozenset(peers) for cid, peers in where.items()},
             silent={peer: "; ".join(reasons) for peer, reasons in silent.items()},
             asked=len(self._peers),
         )

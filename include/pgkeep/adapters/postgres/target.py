@@ -11,9 +11,10 @@ import psycopg
 
 from pgkeep.errors import NotRestorable, PgkeepError, Unavailable
 from pgkeep.inventory import Inventory, SequenceState
+from pgkeep.model import Digest
 from pgkeep.ports import Refused
 
-from . import creation, loading, occupancy, takeover
+from . import creation, loading, occupancy, schema, takeover
 from .applying import Silenced, refresh, silence, wake
 from .blank import PostgresBlank, empty_inventory
 from .gate import Session, connect, quoted, translated
@@ -89,6 +90,10 @@ class PostgresTarget:
         """Runs SQL in the database `name` of this server. Raises ToolFailedError, ConfigError."""
         loading.apply(changes, server=self.server, dbname=name, bin_dir=self._bin_dir)
 
+    def schema_of(self, name: str) -> Digest:
+        """What is defined in the database `name` of this server. Raises ToolFailedError, Unavailable, ConfigError."""
+        return schema.digest_of(self.server, name, bin_dir=self._bin_dir)
+
     def load_into(self, name: str, dump: Iterable[bytes]) -> None:
         """Restores a dump into the database `name` of this server. Raises ToolFailedError, ConfigError."""
         loading.load(dump, server=self.server, dbname=name, bin_dir=self._bin_dir)
@@ -149,6 +154,14 @@ class PostgresFresh:
     def inventory(self, like: Inventory) -> Inventory:
         """What it holds now, measured as `like` was. Raises Unavailable, ConfigError, Corrupted."""
         return self.target.take_inventory_of(self.name, like)
+
+    def schema(self) -> Digest:
+        """What is defined in it, in one digest: see `schema`. Raises Unavailable, ConfigError."""
+        try:
+            return self.target.schema_of(self.name)
+        except ToolFailedError as failure:
+            self.require_server(failure)
+            raise Unavailable(str(failure), next_step="nothing was replaced; run it again") from failure
 
     def take_place(self, *, replace: bool) -> str | None:
         """Gives it the target's name, and the source database's owner, rights, settings and comment.

@@ -1,0 +1,43 @@
+"""drill, retire: knowing that backups come back, and letting go of those that are not kept any longer."""
+
+import argparse
+
+from pgkeep import proof, retention, wiring
+from pgkeep.cli import keep
+from pgkeep.cli.context import Commands, connections, given, loaded_settings, watch
+
+
+def add_commands(commands: Commands) -> None:
+    """Adds this file's commands to the parser."""
+    command = commands.add_parser("drill", help="restore the newest backups, compare them, and record what was found")
+    command.add_argument("name", metavar="NAME", type=given)
+    command.add_argument(
+        "--into",
+        metavar="URL",
+        type=given,
+        help="postgresql://user@host:port/db, or CONNECTION/db: databases are made beside that one, and dropped again; "
+        "default: the server that `scratch` names in pgkeep.toml",
+    )
+    command.set_defaults(run=prove)
+
+    command = commands.add_parser("retire", help="let go of what the settings keep_.. and min_full do not keep")
+    command.add_argument("name", metavar="NAME", type=given)
+    command.add_argument("--dry-run", action="store_true", help="only show what would go, what would stay, and why")
+    command.set_defaults(run=let_go)
+
+
+def prove(chosen: argparse.Namespace) -> None:
+    """`pgkeep drill NAME [--into URL]`: needs a recipient's private key."""
+    site = wiring.site(loaded_settings(), chosen.name, connections())
+    into = wiring.target(chosen.into, connections()) if chosen.into else None
+    print(proof.proven(site.drill(origin=keep.own_origin(), watch=watch(), into=into), chosen.name))
+
+
+def let_go(chosen: argparse.Namespace) -> None:
+    """`pgkeep retire NAME [--dry-run]`."""
+    site = wiring.site(loaded_settings(), chosen.name, connections())
+    if chosen.dry_run:
+        print(proof.fate_table(retention.choose(site.journals.head().journal, site.database.policy)))
+        return
+    done = site.retire()
+    print(f"{proof.fate_table(done.fates)}\n{proof.retired(done)}")

@@ -1,0 +1,178 @@
+"""Which entries a journal keeps naming, and why. Pure: a journal and a policy in, a reason for each entry out.
+
+There are two parts. The *span*: from some full backup on to the end, everything is kept, so every moment in it stays.
+It reaches back far enough for the hourly rule, for the newest full backup that a drill has proven, and for the newest
+moment there is. *Before the span*: single full backups, by the other rules and because they are proven.
+
+The order is the chain's, then the journal's numbers; no clock decides it, and what time it is now is never asked. The
+journal's own times only say what belongs to one day. Where they do not fit that order, a clock was wrong: such an entry
+takes the place of no other, and stays as long as the ones right after it.
+"""
+
+import bisect
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from pgkeep import chain
+from pgkeep.errors import Corrupted
+from pgkeep.journal import Journal
+from pgkeep.model import Entry, Instant
+from pgkeep.plan import Point, bases, plan
+
+Bucket = Callable[[Instant], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How much is kept. `last`: the newest full backups. `min_full`: never fewer proven full backups than that (I7).
+
+    `hourly`: the moments of the last so many hours that have any, each with its whole plan. `daily` to `yearly`: of
+    each of the last so many days .. that have one, the last full backup. The newest hour, day .. is never counted: it
+    is not over. UTC.
+    """
+
+    last: int
+    hourly: int
+    daily: int
+    weekly: int
+    monthly: int
+    yearly: int
+    min_full: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """What becomes of an entry. `reasons`: why it stays; there are none if it goes."""
+
+    entry: Entry
+    reasons: tuple[str, ...]
+
+    @property
+    def stays(self) -> bool:
+        return bool(self.reasons)
+
+
+def choose(journal: Journal, policy: Policy) -> tuple[Fate, ...]:
+    """The fate of every entry, in the journal's order. Raises Corrupted: the chain is broken."""
+    order = chain.places(journal)
+    fulls = sorted((e for e in journal.entries if e.backup.kind == "full"), key=lambda full: _key(full, order))
+    proven = [full for full in fulls if journal.is_proven(full)]
+    if len(proven) < policy.min_full:
+        few = f"only {len(proven)} of {policy.min_full} full backups are proven: nothing goes before drills prove more"
+        return tuple(Fate(entry=entry, reasons=(few,)) for entry in journal.entries)
+    reasons = defaultdict[int, list[str]](list)
+    _keep_span(journal, policy, proven[-1], order, reasons)
+    _keep_fulls(journal, policy, fulls, proven, reasons)
+    fates = tuple(Fate(entry=entry, reasons=tuple(reasons[entry.sequence])) for entry in journal.entries)
+    require_harmless(journal, tuple(fate.entry for fate in fates if fate.stays), min_full=policy.min_full)
+    return fates
+
+
+def require_harmless(journal: Journal, staying: tuple[Entry, ...], *, min_full: int) -> None:
+    """The last look before anything goes. Raises Corrupted: what stays would not be what it is now."""
+    after = replace(journal, entries=staying)
+    before, ways = bases(journal), bases(after)
+    lost = [entry.sequence for entry in staying if entry.sequence in before and entry.sequence not in ways]
+    proven = sum(after.is_proven(entry) for entry in staying)
+    if lost or proven < min_full or plan(after, Point()).last != plan(journal, Point()).last:
+        raise Corrupted(
+            f"retention would leave {journal.database} with {proven} proven full backups and no way to "
+            f"{', '.join(map(str, lost)) or 'some entries'}; nothing was changed",
+            next_step="report this: it should be impossible",
+        )
+
+
+# --- the span ----------------------------------------------------------------------------------------------------
+
+
+def _keep_span(
+    journal: Journal, policy: Policy, proven: Entry, order: Mapping[int, int], reasons: Mapping[int, list[str]]
+) -> None:
+    ways = bases(journal)
+    needed = {"the newest proven full backup": proven, "the newest moment": plan(journal, Point()).base}
+    moments = sorted((e for e in journal.entries if e.sequence in ways), key=lambda entry: _key(entry, order))
+    for moment in last_of_each(moments, policy.hourly, _prefix(13)):
+        needed.setdefault("the last hours", ways[moment.sequence])
+        needed["the last hours"] = min(needed["the last hours"], ways[moment.sequence], key=lambda e: _key(e, order))
+    why, first = min(needed.items(), key=lambda item: _key(item[1], order))
+    for entry in journal.entries:
+        if order[entry.sequence] >= order[first.sequence]:
+            reasons[entry.sequence].append(f"all is kept from entry {first.sequence} on: {why}")
+
+
+def _key(entry: Entry, order: Mapping[int, int]) -> tuple[int, int]:
+    return order[entry.sequence], entry.sequence
+
+
+# --- before the span ---------------------------------------------------------------------------------------------
+
+
+def _keep_fulls(
+    journal: Journal, policy: Policy, fulls: Sequence[Entry], proven: Sequence[Entry], reasons: Mapping[int, list[str]]
+) -> None:
+    rules = {
+        "day": (policy.daily, _prefix(10)),
+        "week": (policy.weekly, _week),
+        "month": (policy.monthly, _prefix(7)),
+        "year": (policy.yearly, _prefix(4)),
+    }
+    for full in fulls:
+        if full.backup.part("ancestry"):
+            reasons[full.sequence].append("it names the files of LPBM that it continues")
+    for full in proven[-policy.min_full :]:
+        reasons[full.sequence].append(f"proven, of which {policy.min_full} are kept")
+    for full in fulls[-policy.last :]:
+        reasons[full.sequence].append(f"one of the last {policy.last} full backups")
+    refuted = frozenset(verdict.entry for verdict in journal.verdicts) - {full.sequence for full in proven}
+    for span, (count, bucket) in rules.items():
+        for full in last_of_each(fulls, count, bucket, refuted=refuted):
+            reasons[full.sequence].append(f"the last of its {span}")
+
+
+def last_of_each(
+    entries: Sequence[Entry], count: int, bucket: Bucket, *, refuted: frozenset[int] = frozenset()
+) -> list[Entry]:
+    """Of each of the newest buckets the last entry, or the last that no drill has refuted. `entries`: oldest first.
+
+    `count` buckets, and the newest one, which is not over yet. None at all if `count` is 0. An entry whose time does
+    not fit into the order is kept as well, as long as the bucket of what came right after it is.
+    """
+    fitting = steady([entry.backup.cut.time for entry in entries])
+    found, kept = dict[str, Entry](), list[Entry]()
+    for i in range(len(entries) - 1, -1, -1) if count else ():
+        if i not in fitting:
+            kept.append(entries[i])
+            continue
+        key = bucket(entries[i].backup.cut.time)
+        if key not in found and len(found) > count:
+            break
+        if key not in found or (found[key].sequence in refuted and entries[i].sequence not in refuted):
+            found[key] = entries[i]
+    return [*kept, *found.values()]
+
+
+def steady(times: Sequence[Instant]) -> frozenset[int]:
+    """The indexes of the longest run of times that never go back: where all clocks were right, all of them."""
+    ends, before = list[int](), dict[int, int]()
+    for i, time in enumerate(times):
+        at = bisect.bisect_right(ends, time, key=lambda j: times[j])
+        if at:
+            before[i] = ends[at - 1]
+        ends[at : at + 1] = [i]
+    found, i = set[int](), ends[-1] if ends else -1
+    while i >= 0:
+        found.add(i)
+        i = before.get(i, -1)
+    return frozenset(found)
+
+
+def _prefix(length: int) -> Bucket:
+    """Hours, days, months, years stand in the text of a moment."""
+    return lambda time: time[:length]
+
+
+def _week(time: Instant) -> str:
+    year, week, _ = datetime.fromisoformat(time).isocalendar()
+    return f"{year:04}-{week:02}"
