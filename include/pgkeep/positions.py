@@ -86,7 +86,8 @@ class LogCut:
     ids, as far as any sample knows them; `still`: the vxids that had none when the snapshot was taken, for certain.
     `own`: sessions of pgkeep. `lines`: the last line, before the place, of each session that may go on, -1: not known;
     `unread`: vxids that were running, of which nothing was read and may have been written; `blind`: what had begun
-    before that place may have run beside others of which nothing was read.
+    before that place may have run beside others of which nothing was read. `odd`: sessions that were set in a way that
+    may change what they say.
     """
 
     boot: str
@@ -100,6 +101,7 @@ class LogCut:
     lines: Mapping[str, int]
     unread: tuple[str, ...]
     blind: int
+    odd: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +110,8 @@ class LogPosition:
 
     `system`, `timeline` and `database` (its oid) say which history that is; `settings`: what it logs, and how.
     `place`: from where the log is to be read again. `temporary`: names of temporary tables that sessions had.
-    The witnesses' `tables` are numbers of rows.
+    `held`: xids (32 bits), those of subtransactions too, that were under way when the snapshot had been taken. The
+    witnesses' `tables` are numbers of rows, and of rows ever written.
     """
 
     system: str
@@ -118,6 +121,7 @@ class LogPosition:
     place: LogPlace
     cut: LogCut
     temporary: tuple[str, ...]
+    held: tuple[int, ...]
     witnesses: Witnesses
 
 

@@ -165,7 +165,8 @@ def _capture(source: PostgresSource, database: Database) -> LogicalCapture | Csv
         return None
     measured = database.measured_mb * 1_000_000
     if database.capture == "csvlog":
-        return CsvlogCapture(source=source, measured=measured, directory=database.log_directory)
+        slot, directory = slot_name(database.name), database.log_directory
+        return CsvlogCapture(source=source, slot=slot, measured=measured, directory=directory)
     return LogicalCapture(
         source=source,
         slot=slot_name(database.name),

@@ -1,6 +1,7 @@
 """Changes from the CSV log of real servers: restored and compared, or a gap with its reason. Nothing silently wrong."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,12 @@ class Log:
 
     @property
     def capture(self) -> CsvlogCapture:
-        return CsvlogCapture(source=self.database.source(), measured=self.measured, directory=self.directory)
+        return CsvlogCapture(
+            source=self.database.source(),
+            slot=f"slot_{self.database.name}",
+            measured=self.measured,
+            directory=self.directory,
+        )
 
     def begun(self) -> Backup:
         with self.capture.begin(None) as window:
@@ -163,6 +169,14 @@ def test_what_is_carried_comes_back(log: Log, work: Callable[[Log], None]) -> No
     assert end.link.exact == "not proven"
 
 
+HIDDEN = "-c log_statement=none -c log_duration=off -c log_min_error_statement=panic"
+
+
+def hidden(log: Log) -> Database:
+    """The database, for a superuser who has switched the log off for his session."""
+    return Database(server=log.database.server.with_settings(HIDDEN), name=log.database.name)
+
+
 DOUBTFUL = {
     "INSERT INTO numbered (t) VALUES ('x')": r"numbered",
     "INSERT INTO stamped VALUES (1)": r"stamped",
@@ -194,16 +208,90 @@ def test_what_the_log_did_not_show_is_noticed(newest: Log, measured: int) -> Non
     """A superuser has switched the log off for his session."""
     log = Log(logging=newest.logging, database=newest.database, measured=measured)
     last = log.begun()
-    options = "-c log_statement=none -c log_duration=off -c log_min_error_statement=panic"
-    hidden = Database(server=log.database.server.with_settings(options), name=log.database.name)
     for statement in ("INSERT INTO keyless VALUES (5)", "UPDATE kept SET name = 'hidden' WHERE id = 9"):
-        hidden.run(statement)
+        hidden(log).run(statement)
         log.database.run("INSERT INTO kept (id) VALUES (60)", "DELETE FROM kept WHERE id = 60")
         with log.capture.window(last) as window:
             with pytest.raises(Inexact, match=r"log explains|log does not explain|by the log"):
                 b"".join(window.changes())
             last = backup_of(window, window.link(gap="as said"))
     assert log.carried(last)[0] == b""
+
+
+UNSEEN = {
+    "a row goes, another is changed": ("DELETE FROM kept WHERE id = 9", "UPDATE kept SET name = 'x' WHERE id = 5"),
+    "a row goes, others are changed": ("DELETE FROM kept WHERE id = 9", "UPDATE kept SET flag = false WHERE id < 3"),
+    "another row is changed": ("UPDATE kept SET name = 'y' WHERE id = 9", "UPDATE kept SET name = 'x' WHERE id = 5"),
+}
+
+
+@pytest.mark.parametrize("case", UNSEEN)
+def test_what_is_explained_hides_nothing_else(newest: Log, case: str) -> None:
+    last = newest.begun()
+    not_logged, logged = UNSEEN[case]
+    hidden(newest).run(not_logged)
+    newest.database.run(logged)
+    with pytest.raises(Inexact, match=r"of public\.kept were written|public\.kept has"):
+        newest.carried(last)
+
+
+def test_what_a_savepoint_hid_from_the_cut_is_noticed(newest: Log) -> None:
+    last = newest.begun()
+    with hidden(newest).session() as session:
+        session.autocommit = False
+        session.execute("INSERT INTO pair VALUES (1, 'a', 1)")
+        session.execute("SAVEPOINT s")
+        session.execute("UPDATE kept SET name = 'z' WHERE id = 9")
+        session.execute("RELEASE s")
+        _, last = newest.carried(last)
+        session.commit()
+        newest.database.run("DELETE FROM pair")  # what the transaction itself wrote
+    with pytest.raises(Inexact, match=r"of public\.kept were written"):
+        newest.carried(last)
+
+
+def test_a_session_that_was_set_oddly_is_not_trusted_after_the_gap_either(newest: Log) -> None:
+    last = newest.begun()
+    with newest.connect() as session:
+        session.execute("SET extra_float_digits = 0")
+        last = newest.gap(last)
+        session.execute("INSERT INTO kept (id) VALUES (80)")
+        with pytest.raises(Inexact, match="its session was set"):
+            newest.carried(last)
+
+
+def test_a_block_in_the_extended_protocol_may_have_looked_when_it_began(newest: Log) -> None:
+    last = newest.begun()
+    with newest.connect() as one, newest.connect() as other:
+        one.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        one.pgconn.prepare(b"p", b"UPDATE kept SET name = $1 WHERE id = 90")
+        other.execute("INSERT INTO kept (id, name) VALUES (90, 'new')")
+        other.execute("SELECT 1")
+        one.pgconn.exec_prepared(b"p", [b"not seen"])
+        one.pgconn.exec_params(b"INSERT INTO pair VALUES ($1, 'b', 1)", [b"7"])
+        one.execute("COMMIT")
+    with pytest.raises(Inexact, match="at the same time"):
+        newest.carried(last)
+
+
+def test_a_transaction_has_the_time_of_its_end(newest: Log) -> None:
+    last = newest.begun()
+    with newest.connect() as session:
+        session.execute("BEGIN")
+        session.execute("INSERT INTO kept (id) VALUES (95)")
+        ((moment,),) = session.execute("SELECT clock_timestamp() AT TIME ZONE 'UTC'").fetchall()
+        time.sleep(0.01)
+        session.execute("COMMIT")
+    changes, _ = newest.carried(last)
+    (words,) = {section.words for section, _ in sections([changes]) if section.kind == "transaction"}
+    assert words[3] > str(moment).replace(" ", "T")
+
+
+def test_a_slot_of_another_time_is_let_go(newest: Log) -> None:
+    name = newest.capture.slot
+    newest.database.run(f"SELECT pg_create_physical_replication_slot('{name}', true)")
+    newest.begun()
+    assert newest.database.ask(f"SELECT 1 FROM pg_replication_slots WHERE slot_name = '{name}'") == []
 
 
 def test_after_a_gap_it_goes_on(log: Log) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pgkeep.adapters.postgres.csvlog.log_settings import LogSettings
+from pgkeep.adapters.postgres.csvlog.log_settings import SILENT, LogSettings
 from pgkeep.adapters.postgres.csvlog.report import LogReport
 from pgkeep.progress import human_size
 
@@ -32,8 +32,8 @@ def _collected(settings: LogSettings, about: str) -> Iterator[Finding]:
     if "csvlog" not in values["log_destination"]:
         step = _set(log_destination=", ".join(filter(None, [values["log_destination"], "csvlog"])))
         yield Finding(about=about, what="the server writes no CSV log", next_step=step, fatal=True)
-    if values["log_min_messages"] in {"fatal", "panic"}:
-        what = f"log_min_messages is {values['log_min_messages']}: statements are not logged"
+    if values["log_min_messages"] in SILENT:
+        what = f"log_min_messages is {values['log_min_messages']}: which statements failed is not logged"
         yield Finding(about=about, what=what, next_step=_set(log_min_messages="warning"), fatal=True)
     if not settings.english:
         language = values["lc_messages"] or "what the server's environment says"

@@ -1,16 +1,19 @@
 """The port Capture from the server's CSV log: statements that can be run again; for all else a full backup."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from pgkeep import chain
+from pgkeep.adapters.postgres import slot as slots
 from pgkeep.adapters.postgres.gate import Session, connect, translated
 from pgkeep.adapters.postgres.history import other_history, read_history
+from pgkeep.adapters.postgres.installation import remove
 from pgkeep.adapters.postgres.source import PostgresSource
-from pgkeep.errors import ConfigError
+from pgkeep.errors import ConfigError, Unavailable
 from pgkeep.model import Backup, LogPosition
 from pgkeep.ports import Inexact
 
@@ -21,6 +24,7 @@ from .log_settings import log_settings
 from .report import LogReport, report
 from .window import CsvlogWindow
 
+T = TypeVar("T")
 ANOTHER_WAY = "its changes were collected by logical decoding until now"
 CHANGED = "log settings were changed: what was logged before and after cannot be read in the same way"
 SCRIPT = """\
@@ -45,10 +49,12 @@ MOMENTS = 4
 class CsvlogCapture:
     """`directory`: where the server's log directory is mounted; None: the log is read over SQL.
 
-    `measured`: bytes of tables that are looked at again at each cut.
+    `measured`: bytes of tables that are looked at again at each cut. `slot`: the replication slot that there may be
+    from a time when changes were collected by logical decoding.
     """
 
     source: PostgresSource
+    slot: str
     measured: int
     directory: Path | None = None
     _moments: int = field(default=0, init=False)
@@ -77,7 +83,10 @@ class CsvlogCapture:
             )
 
     def uninstall(self) -> None:
-        """There is nothing in the database."""
+        """What logical decoding may have left, for the log itself needs nothing. Raises ConfigError, Unavailable."""
+        with self._connected() as connection, translated(self.source.server):
+            remove(connection)
+            slots.drop(connection, self.source.server, self.slot)
 
     def broken(self, last: Backup) -> str | None:
         """Why the changes since that link cannot be had any more, or None. Raises Unavailable, ConfigError."""
@@ -99,6 +108,8 @@ class CsvlogCapture:
     @contextmanager
     def begin(self, last: Backup | None) -> Iterator[CsvlogWindow]:
         """A cut from which on the log is read. Raises Unavailable, ConfigError."""
+        with self._connected() as connection:
+            slots.drop(connection, self.source.server, self.slot)  # of the time before, if there was one
         with self._window(last, then=None) as window:
             yield window
 
@@ -118,7 +129,7 @@ class CsvlogCapture:
             files = self._files(connection)
             with translated(server):
                 history, settings = read_history(connection), log_settings(connection)
-            before = end_of_log(files)
+            before = _certain(lambda: end_of_log(files))
             with framed_moment(server, dbname) as framed:
                 window = CsvlogWindow(
                     snapshot=self.source.snapshot_of(framed.moment),
@@ -131,7 +142,7 @@ class CsvlogCapture:
                     then=then,
                     last_try=self._moments > MOMENTS,
                 )
-                window.look_first(before)
+                _certain(lambda: window.look_first(before))
                 yield window
 
     def _files(self, connection: Session) -> LogFiles:
@@ -142,3 +153,14 @@ class CsvlogCapture:
     def _connected(self) -> Iterator[Session]:
         with contextlib.closing(connect(self.source.server, self.source.dbname)) as connection:
             yield connection
+
+
+def _certain(ask: Callable[[], T]) -> T:
+    """What is asked of the log's newest end; what is not certain there may be at another time. Raises Unavailable."""
+    try:
+        return ask()
+    except Inexact as doubt:
+        raise Unavailable(
+            f"where the log ends is not certain: {doubt.reason}",
+            next_step="run it again; does another server, or somebody else, write to the log directory?",
+        ) from doubt

@@ -15,7 +15,7 @@ from pgkeep.inventory import TableName
 from pgkeep.visibility import visible
 
 from .judgement.conditions import joined
-from .model import Group
+from .model import Group, Write
 
 TABLES = f"""
     SELECT n.nspname, c.relname, pg_table_size(c.oid)::int8,
@@ -26,31 +26,56 @@ TABLES = f"""
     FROM {RELATIONS} WHERE c.relkind = 'r' AND {OF_USERS} AND c.oid <> ALL (%s::oid[]) ORDER BY 3, 1, 2
 """  # noqa: S608 - no value of anybody's is in it
 COUNT = "SELECT count(*) FROM ONLY {table}"
-# xmin has 32 bits; the rest is that of the number nearest to the snapshot's end, as in `visibility`.
+# xmin has 32 bits, also of a row that is frozen: the rest is that of the last number before the present snapshot's end.
+# A snapshot knows only whole transactions: of those under way, their subtransactions are named besides.
 WRITTEN = """
-    SELECT {columns} FROM ONLY {table} WHERE NOT pg_visible_in_snapshot(
-        ({xmax} + ((xmin::text::int8 - {xmax} + {half}) & {mask}) - {half})::text::xid8, {snapshot}::pg_snapshot)
+    SELECT {columns} FROM ONLY {table} WHERE xmin::text::int8 = ANY ({held}::int8[]) OR NOT pg_visible_in_snapshot(
+        ({xmax} - (({xmax} - xmin::text::int8) & {mask}))::text::xid8, {snapshot}::pg_snapshot)
     LIMIT {limit}
 """
-HALF, MASK = 1 << 31, (1 << 32) - 1
+MASK = (1 << 32) - 1
 MOST = 200_000
 """Rows of a table that are compared by their keys; beyond that, only their number."""
 
 
 @dataclass(kw_only=True)
 class Explained:
-    """What the log says of one table: rows that came; that were changed or went, at most (None: any); and their keys,
-    where all are known.
+    """What the log says of one table: rows that came, and at most so many that were changed, and that went (None: any).
+
+    `keys`: of those that came or were changed, where all are known.
     """
 
     inserted: int = 0
-    others: int | None = 0
+    changed: int | None = 0
+    removed: int | None = 0
     keys: set[str] | None = field(default_factory=set)
 
     @property
-    def written(self) -> int | None:
-        """The most rows that can have been written."""
-        return None if self.others is None else self.inserted + self.others
+    def rows(self) -> int | None:
+        """The most rows that can have been written, and may be there."""
+        return None if self.changed is None else self.inserted + self.changed
+
+    @property
+    def writes(self) -> int | None:
+        """The most writes, as the statistics count them."""
+        return None if self.rows is None or self.removed is None else self.rows + self.removed
+
+    def add(self, write: Write) -> None:
+        most = None if write.keys is None else len(write.keys)
+        self.inserted += write.inserted
+        if write.removes:
+            self.removed = _sum(self.removed, most)
+            return
+        if not write.inserted:
+            self.changed = _sum(self.changed, most)
+        if write.keys is None:
+            self.keys = None
+        elif self.keys is not None:
+            self.keys.update(write.keys)
+
+
+def _sum(some: int | None, more: int | None) -> int | None:
+    return None if some is None or more is None else some + more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +92,7 @@ def explained(groups: Iterable[Group]) -> dict[TableName, Explained]:
     """By table, what the transactions of a window did to it."""
     found: dict[TableName, Explained] = {}
     for write in (write for group in groups for statement in group.statements for write in statement.writes):
-        this = found.setdefault(TableName(schema=write.schema, name=write.name), Explained())
-        this.inserted += write.inserted
-        if not write.inserted and this.others is not None:
-            this.others = None if write.keys is None else this.others + len(write.keys)
-        if this.keys is not None:
-            this.keys = None if write.keys is None else this.keys.union(write.keys)
+        found.setdefault(TableName(schema=write.schema, name=write.name), Explained()).add(write)
     return found
 
 
@@ -90,28 +110,35 @@ class Counts:
         return f"{'-' if self.rows is None else self.rows} {self.writes} {self.explained}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """The cut before: its witnesses by table, its snapshot, and the xids (32 bits) that were under way then."""
+
+    tables: Mapping[str, str]
+    snapshot: str
+    held: tuple[int, ...]
+
+
 def look(
     moment: Moment,
     *,
-    then: Mapping[str, str] | None,
-    since: str,
+    before: Before | None,
     told: Mapping[TableName, Explained],
     without: Iterable[int],
     budget: int,
 ) -> tuple[dict[str, str], str | None]:
     """A witness of each table, for the next cut; and what happened to one that `told` does not explain, or None.
 
-    `then`: the witnesses at the cut before, of the snapshot `since`; `budget`: bytes of tables to read.
-    Raises Unavailable, ConfigError.
+    `budget`: bytes of tables to read. Raises Unavailable, ConfigError.
     """
     witnesses, why = dict[str, str](), None
     for table in _tables(moment, without):
         budget -= table.size
-        before = _counts((then or {}).get(str(table.name)))
+        then = _counts(before.tables.get(str(table.name))) if before else None
         told_of = told.get(table.name, Explained())
-        now = _now(moment, table, before, told_of, read=budget >= 0)
-        if why is None and before is not None:
-            why = _unexplained(moment, table, before, now, told_of, since)
+        now = _now(moment, table, then, told_of, read=budget >= 0)
+        if why is None and before and then:
+            why = _unexplained(table, then, now, told_of) or _unexplained_rows(moment, table, told_of, before, now)
         witnesses[str(table.name)] = str(now)
     return witnesses, why
 
@@ -121,27 +148,6 @@ def _counts(text: str | None) -> Counts | None:
         return None
     rows, writes, explained = text.split(" ")
     return Counts(rows=None if rows == "-" else int(rows), writes=int(writes), explained=int(explained))
-
-
-def _now(moment: Moment, table: Table, before: Counts | None, told: Explained, *, read: bool) -> Counts:
-    """Where it is not read, what was explained adds up; what is not known to be explained begins that anew."""
-    if read:
-        ((rows,),) = _ask(moment, COUNT.format(table=quoted(table.name.schema, table.name.name)))
-        return Counts(rows=int(str(rows)), writes=table.writes, explained=0)
-    if before is None or told.written is None:
-        return Counts(rows=None, writes=table.writes, explained=0)
-    return Counts(rows=None, writes=before.writes, explained=before.explained + told.written)
-
-
-def _unexplained(moment: Moment, table: Table, before: Counts, now: Counts, told: Explained, since: str) -> str | None:
-    if now.rows is None:
-        if told.written is not None and table.writes - now.writes > now.explained:
-            return f"more rows of {table.name} were written, or rolled back, than the log explains"
-        return None
-    most = None if before.rows is None else before.rows + told.inserted
-    if most is not None and (now.rows > most or (told.others is not None and now.rows < most - told.others)):
-        return f"{table.name} has {now.rows} rows; by the log it would have {most}, or up to {told.others} fewer"
-    return _unexplained_rows(moment, table, told, since)
 
 
 def _tables(moment: Moment, without: Iterable[int]) -> Iterator[Table]:
@@ -157,12 +163,37 @@ def _tables(moment: Moment, without: Iterable[int]) -> Iterator[Table]:
         )
 
 
-def _unexplained_rows(moment: Moment, table: Table, told: Explained, since: str) -> str | None:
-    """Whether the rows that were written since are those that the log names."""
-    most = told.written
-    if most is None:
+def _now(moment: Moment, table: Table, then: Counts | None, told: Explained, *, read: bool) -> Counts:
+    """Where it is not read, what was explained adds up; what is not known to be explained begins that anew."""
+    if read:
+        ((rows,),) = _ask(moment, COUNT.format(table=quoted(table.name.schema, table.name.name)))
+        return Counts(rows=int(str(rows)), writes=table.writes, explained=0)
+    if then is None or told.writes is None:
+        return Counts(rows=None, writes=table.writes, explained=0)
+    return Counts(rows=None, writes=then.writes, explained=then.explained + told.writes)
+
+
+def _unexplained(table: Table, then: Counts, now: Counts, told: Explained) -> str | None:
+    """Whether other numbers of rows came, went or were written."""
+    if table.writes < then.writes:
+        return f"the statistics of {table.name} were reset: how many rows were written is not known"
+    if now.rows is None:
+        more = told.writes is not None and table.writes - now.writes > now.explained
+        return f"more rows of {table.name} were written, or rolled back, than the log explains" if more else None
+    if then.rows is None:
         return None
-    written = _written(moment, table, since, limit=most + 1)
+    most = then.rows + told.inserted
+    if now.rows > most or (told.removed is not None and now.rows < most - told.removed):
+        return f"{table.name} has {now.rows} rows; by the log it would have {most}, or up to {told.removed} fewer"
+    return None
+
+
+def _unexplained_rows(moment: Moment, table: Table, told: Explained, before: Before, now: Counts) -> str | None:
+    """Whether other rows were written since than the log names."""
+    most = told.rows
+    if most is None or now.rows is None:
+        return None
+    written = _written(moment, table, before, limit=most + 1)
     if len(written) > most:
         return f"rows of {table.name} were written that the log does not explain"
     if told.keys is not None and table.key and most <= MOST and not told.keys.issuperset(written):
@@ -170,15 +201,14 @@ def _unexplained_rows(moment: Moment, table: Table, told: Explained, since: str)
     return None
 
 
-def _written(moment: Moment, table: Table, since: str, *, limit: int) -> list[str]:
-    """The keys of rows that were written after that snapshot, as `Write` has them."""
-    columns = ", ".join(f"{quoted(name)}::text" for name in table.key) or "''"
+def _written(moment: Moment, table: Table, before: Before, *, limit: int) -> list[str]:
+    """The keys of rows that were written after that cut, as `Write` has them."""
     query = WRITTEN.format(
-        columns=columns,
+        columns=", ".join(f"{quoted(name)}::text" for name in table.key) or "''",
         table=quoted(table.name.schema, table.name.name),
-        xmax=visible(since).xmax,
-        snapshot=literal(since),
-        half=HALF,
+        xmax=visible(moment.cut.snapshot).xmax,
+        snapshot=literal(before.snapshot),
+        held=literal("{" + ",".join(map(str, before.held)) + "}"),
         mask=MASK,
         limit=limit,
     )

@@ -38,8 +38,12 @@ CONNECTED = f"SELECT {SESSION} FROM pg_stat_activity a WHERE a.datname = current
 CLOCK = "SELECT extract(epoch FROM clock_timestamp())::int8"
 # The checkpointer, too, begins anew after a crash that the postmaster survives.
 BOOT = """
-    SELECT pg_postmaster_start_time() || ' ' || coalesce((
-        SELECT backend_start::text FROM pg_stat_activity WHERE backend_type = 'checkpointer'), '')
+    SELECT extract(epoch FROM pg_postmaster_start_time()) || ' ' || coalesce((
+        SELECT extract(epoch FROM backend_start) FROM pg_stat_activity WHERE backend_type = 'checkpointer'), 0)
+"""
+HELD = """
+    SELECT transactionid::text FROM pg_locks
+    WHERE locktype = 'transactionid' AND granted AND mode = 'ExclusiveLock' ORDER BY 1
 """
 TEMPORARY = """
     SELECT DISTINCT relname FROM pg_class WHERE relpersistence = 't' AND relkind IN ('r', 'v', 'S', 'p') ORDER BY 1
@@ -59,6 +63,7 @@ class FramedMoment:
     """`marks`: the messages that stand in the log before and behind the moment. `looks`: at the running transactions,
     before the snapshot, after it, and after that. `connected`: the sessions of the database; `own`: those
     that look. `temporary`: names of the temporary tables that any session has. `boot`, `clock`: see LogCut.
+    `held`: see LogPosition.
     """
 
     moment: Moment
@@ -69,6 +74,7 @@ class FramedMoment:
     temporary: tuple[str, ...]
     boot: str
     clock: int
+    held: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +85,7 @@ class _Frame:
     looks: tuple[Look, Look, Look]
     connected: frozenset[bytes]
     clock: int
+    held: tuple[int, ...]
     exported: str
 
     @property
@@ -115,6 +122,7 @@ def framed_moment(server: Server, dbname: str) -> Iterator[FramedMoment]:
             temporary=tuple(_column(watcher, server, TEMPORARY)),
             boot=boot,
             clock=frame.clock,
+            held=frame.held,
         )
 
 
@@ -127,6 +135,7 @@ def _frame(watcher: Session, seer: Session, server: Server, *, own: Collection[b
     before = _running(watcher, server)
     connected, (clock,) = _column(watcher, server, CONNECTED), _column(watcher, server, CLOCK)
     (exported,) = _column(seer, server, "SELECT pg_export_snapshot()")
+    held = tuple(map(int, _column(watcher, server, HELD)))
     after, later = _running(watcher, server), _running(watcher, server)
     second = _mark(watcher, server, f"{token} 2")
     looks = tuple(tuple(one for one in look if one.session not in own) for look in (before, after, later))
@@ -135,6 +144,7 @@ def _frame(watcher: Session, seer: Session, server: Server, *, own: Collection[b
         looks=(looks[0], looks[1], looks[2]),
         connected=frozenset(name.encode() for name in connected),
         clock=int(clock),
+        held=held,
         exported=exported,
     )
 

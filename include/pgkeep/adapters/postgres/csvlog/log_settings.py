@@ -27,6 +27,7 @@ DECISIVE = (
     "log_timezone",
     "lc_messages",
     "standard_conforming_strings",
+    "extra_float_digits",
     "track_activities",
     "track_counts",
 )
@@ -48,7 +49,9 @@ LET_SET = """
     FROM pg_parameter_acl p CROSS JOIN aclexplode(p.paracl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
     WHERE p.parname = ANY(%s) AND NOT coalesce(r.rolsuper, false) ORDER BY 1
 """
-FREE = frozenset({"standard_conforming_strings"})
+SILENT = frozenset({"log", "fatal", "panic"})
+"""Values of log_min_messages with which errors are not logged, or not even statements."""
+FREE = frozenset({"standard_conforming_strings", "extra_float_digits"})
 """Decisive, but for everybody to set; what a session does with it stands in the log."""
 
 Mode = Literal["all", "all with durations", "mod", "after success", "nothing useful"]
@@ -90,7 +93,7 @@ class LogSettings:
     def collected(self) -> bool:
         """Whether there is a CSV log at all, with what our own sessions say in it."""
         destinations = {word.strip() for word in self.values["log_destination"].split(",")}
-        loud = self.values["log_min_messages"] not in {"fatal", "panic"}
+        loud = self.values["log_min_messages"] not in SILENT
         return self.values["logging_collector"] == "on" and "csvlog" in destinations and loud
 
     @property

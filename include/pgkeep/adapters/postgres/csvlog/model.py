@@ -45,13 +45,14 @@ class Statement:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
     """One table that a statement writes. `keys`: the canonical texts of the rows' primary keys, as many as there may
-    be; None: any of its rows. `inserted`: new rows.
+    be; None: any of its rows. `inserted`: new rows. `removes`: they go.
     """
 
     schema: str
     name: str
     keys: tuple[str, ...] | None
     inserted: int
+    removes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -24,7 +24,7 @@ from pgkeep.ports import Inexact
 from pgkeep.positions import LogCut, LogPlace
 from pgkeep.visibility import visible
 
-from .changed import explained, look
+from .changed import Before, explained, look
 from .cut import FramedMoment
 from .judgement.judge import Judge
 from .judgement.survey import survey
@@ -110,7 +110,7 @@ class CsvlogWindow(CutWindow):
 
     def _stand(self, *, anew: bool) -> LogPosition:
         """Where the source stands. `anew`: the changes up to there could not be carried, so nothing adds up to them."""
-        tables = self._compared((), then=None)[0] if anew else self._seen.tables
+        tables = self._compared((), before=None)[0] if anew else self._seen.tables
         return LogPosition(
             system=self.history.system,
             timeline=self.history.timeline,
@@ -119,6 +119,7 @@ class CsvlogWindow(CutWindow):
             place=self._place,
             cut=self._cut,
             temporary=self.framed.temporary,
+            held=self.framed.held,
             witnesses=replace(self._seen, tables=tables),
         )
 
@@ -191,18 +192,16 @@ class CsvlogWindow(CutWindow):
         why = witnesses.never_shown(self._seen, then)
         if why is None and self._seen.schema != then.schema:
             why = "the schema was changed"
-        rows, unexplained = self._compared(self._groups, then=then.tables)
+        before = Before(tables=then.tables, snapshot=self.since.snapshot, held=self.then.held)
+        rows, unexplained = self._compared(self._groups, before=before)
         self._seen = replace(self._seen, tables=rows)
         if why or unexplained:
             raise Inexact(why or unexplained or "")
 
-    def _compared(
-        self, groups: Iterable[Group], *, then: Mapping[str, str] | None
-    ) -> tuple[dict[str, str], str | None]:
+    def _compared(self, groups: Iterable[Group], *, before: Before | None) -> tuple[dict[str, str], str | None]:
         return look(
             self.snapshot.moment,
-            then=then,
-            since=self.since.snapshot if self.since else "",
+            before=before,
             told=explained(groups),
             without=self.snapshot.ignored.oids,
             budget=self.measured,

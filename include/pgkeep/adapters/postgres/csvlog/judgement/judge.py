@@ -37,6 +37,10 @@ KNOWN = re.compile(
 """What pg_dump says to its own session, and our own marks of a cut: harmless, as anything like them is not."""
 
 
+SETS = b"set_config"
+"""The one function of which the values decide whether it is harmless."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Judge:
     """Judges the statements of a window, in the order of the log. `ignored`: tables whose rows are not kept.
@@ -54,10 +58,7 @@ class Judge:
         self._targets = Targets(catalog=self.catalog, ignored=self.ignored, temporary=self.temporary)
 
     def judge(self, sql: bytes, *, bound: bool = True) -> Verdict:
-        """The verdict on what was sent as one string. `bound`: its literals may have been parameters.
-
-        Raises ValueError for a single BEGIN, COMMIT, SAVEPOINT or the like: these are no statements to be judged.
-        """
+        """The verdict on what was sent as one string. `bound`: its literals may have been parameters."""
         if KNOWN.fullmatch(sql):
             return NOTHING
         try:
@@ -82,7 +83,7 @@ class Judge:
         )
         if len(self.temporary) > temporary:
             self._verdicts.clear()  # what was doubtful, since a name was not known, may not be so any more
-        if known is not None and all(isinstance(node, pg.SelectStmt) for node in nodes):
+        if known is not None and all(isinstance(node, pg.SelectStmt) for node in nodes) and SETS not in known.lower():
             self._remember(known, verdict)
         return verdict
 
@@ -127,7 +128,8 @@ class Judge:
         relation = targets.resolved(node.relation)
         try:
             if not targets.is_kept(node.relation):
-                targets.check_unkept(node, node.relation, VERBS[type(node)])
+                updates = ("UPDATE",) if isinstance(node, pg.InsertStmt) and node.HasField("on_conflict_clause") else ()
+                targets.check_unkept(node, node.relation, VERBS[type(node)], *updates)
                 return NOTHING
             done = write(node, relation, text, self.catalog, bound=bound)
             return Exact(sql=self._encoded(spliced(node, done, text, begin=begin)), writes=(done,))
@@ -168,4 +170,4 @@ def _check_transactions(nodes: list[Message]) -> None:
         raise Doubtful("several statements in one string, with BEGIN or COMMIT among them")
     if "PREPARED" in pg.TransactionStmtKind.Name(nodes[0].kind) or nodes[0].kind == pg.TRANS_STMT_PREPARE:
         raise Doubtful("two-phase commit")
-    raise ValueError("BEGIN, COMMIT, ROLLBACK and SAVEPOINT are no statements to be judged")
+    raise Doubtful("BEGIN, COMMIT, ROLLBACK or SAVEPOINT, written so that it was not known as one")

@@ -35,6 +35,8 @@ DIGITS = "extra_float_digits"
 def check_setting(node: pg.VariableSetStmt) -> None:
     """Raises Doubtful for a setting that may change what later statements do, or what is logged of them."""
     name = str(node.name).lower()
+    if name == "transaction snapshot":
+        raise Doubtful("SET TRANSACTION SNAPSHOT: it sees what was there before it began")
     if node.kind in {pg.VAR_RESET_ALL, pg.VAR_SET_MULTI} or is_harmless(name):
         return
     if name == DIGITS and node.kind == pg.VAR_SET_VALUE and _digits(node) >= 1:

@@ -220,7 +220,7 @@ def _deleted(node: pg.DeleteStmt, place: Place) -> Write:
     if node.using_clause:
         raise Doubtful("DELETE .. USING")
     relation = place.relation
-    return Write(schema=relation.schema, name=relation.name, keys=_where(node, place), inserted=0)
+    return Write(schema=relation.schema, name=relation.name, keys=_where(node, place), inserted=0, removes=True)
 
 
 def _where(node: pg.UpdateStmt | pg.DeleteStmt, place: Place) -> tuple[str, ...] | None:

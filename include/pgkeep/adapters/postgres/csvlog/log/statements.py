@@ -40,6 +40,8 @@ _BEFORE = rb"(?:[ \t\n\r\f\v(;]|--[^\n\r]*+[\n\r])*+"
 _BEGINNING = re.compile(rb": (?=%b(?:/\*|(?:%b)\b))" % (_BEFORE, _WORDS), re.IGNORECASE)
 _READING = re.compile(rb"%b(?:select|values|table|show|fetch|explain|with)\b" % _BEFORE, re.IGNORECASE)
 _WRITING = re.compile(rb"\b(?:insert|update|delete|merge|into|analy[sz]e)\b", re.IGNORECASE)
+_PREPARING = re.compile(rb"%bprepare\b(?!\s+transaction\b)" % _BEFORE, re.IGNORECASE)
+"""Of a statement that was prepared by SQL and run by the protocol, the log shows the text that prepared it."""
 _READINGS = 8
 _SHORT = 65536
 
@@ -92,6 +94,8 @@ def _read(message: bytes) -> tuple[bytes, str | None]:
     sql = _after_name(message)
     if sql is None:
         return message.partition(b": ")[2], UNNAMED
+    if _PREPARING.match(sql):
+        return sql, PREPARED
     is_harmless = not message.startswith(_FETCH) or (_READING.match(sql) and not _WRITING.search(sql))
     return sql, None if is_harmless else FETCHED
 

@@ -20,6 +20,10 @@ IDLE = b"idle"
 INSIDE = b"idle in transaction"
 REFUSING = b"idle in transaction (aborted)"
 MIXED = Doubt(reason="BEGIN, COMMIT or like it in a string of several statements")
+ODD = Doubt(reason="its session was set in a way that may change what it says")
+SETTING = ("SET ", "a call of set_config()")
+"""How reasons begin that concern the rest of a session, too."""
+OF_A_TRANSACTION = ("SET CONSTRAINTS", "SET TRANSACTION")
 TWO_PHASE = Doubt(reason="two-phase commit")
 LANGUAGE = Doubt(reason="messages of the server in another language than English")
 
@@ -34,7 +38,7 @@ class Transaction:
     `simple`: each statement was sent alone, in the simple protocol, outside of a block. `ended`: place of the first row
     by which it had ended; `lived`: the session went on after it as after a success. `touched`: it has had steps, though
     they may have been undone. `complete`: its last statement was logged when it had succeeded. `loose`: nothing but one
-    statement that was logged outside of any.
+    statement that was logged outside of any. `time`: of its last statement, by which a block ends.
     """
 
     session: bytes
@@ -103,9 +107,13 @@ class Transaction:
 
 @dataclass(kw_only=True)
 class Assembly:
-    """Takes rows and keeps what may matter of their transactions."""
+    """Takes rows and keeps what may matter of their transactions.
+
+    `odd`: sessions that were set in a way that may change what they say, or what is logged of it; more come to it.
+    """
 
     judge: Judge
+    odd: set[bytes] = field(default_factory=set)
     _ended: list[Transaction] = field(default_factory=list, init=False)
     _last: dict[bytes, Transaction] = field(default_factory=dict, init=False)
     _next: dict[bytes, tuple[bool | None, int]] = field(default_factory=dict, init=False)
@@ -180,8 +188,11 @@ class Assembly:
         last.statements += 1
         last.complete = statement.after
         last.simple &= statement.row.tag == IDLE and not statement.after
+        last.time = statement.row.time
         if order is None or order.rest:
-            last.view = place if last.view is None else last.view
+            # In the extended protocol a block may have its snapshot from long before, by a Parse that is not shown.
+            seen = place if last.block is False or statement.row.tag.startswith(IDLE) else last.begun
+            last.view = seen if last.view is None else min(last.view, seen)
         last.add(place, self._verdict(statement, order))
         if order:
             last.obey(order)
@@ -225,8 +236,16 @@ class Assembly:
             case Control(kind=Kind.PREPARE | Kind.COMMIT_PREPARED):
                 return TWO_PHASE
             case Control(rest=rest):
-                return self.judge(rest) if rest else Exact(sql=b"", writes=())
-        return self.judge(statement.sql)
+                return self._judged(rest, statement.row.session) if rest else Exact(sql=b"", writes=())
+        return self._judged(statement.sql, statement.row.session)
+
+    def _judged(self, sql: bytes, session: bytes) -> Verdict:
+        verdict = self.judge(sql)
+        if isinstance(verdict, Doubt):
+            if verdict.reason.startswith(SETTING) and not verdict.reason.startswith(OF_A_TRANSACTION):
+                self.odd.add(session)
+            return verdict
+        return ODD if session in self.odd and verdict.sql else verdict
 
     def _expect(self, order: Control, row: LogRow) -> None:
         """What the session's next transaction is begun by."""

@@ -9,7 +9,7 @@ import postgast
 from postgast import pg_query_pb2 as pg
 
 SHORT = 200
-_FIRST = re.compile(rb"(?:\s|;|--[^\n]*+(?:\n|\Z))*+([a-z]++|/\*)?", re.IGNORECASE)
+_FIRST = re.compile(rb"(?:\s|;|--[^\n\r]*+(?:[\n\r]|\Z))*+([a-z]++|/\*)?", re.IGNORECASE)
 _SEVERAL = re.compile(rb";(?!\s*\Z)")
 _WORDS = frozenset(b"begin start commit end rollback abort savepoint release prepare /*".split())
 

@@ -107,7 +107,7 @@ class _Reading:
 
     def __post_init__(self) -> None:
         self._continuity = Continuity(then=self.then.lines, clock=self.then.clock)
-        self.assembly = Assembly(judge=self.judge)
+        self.assembly = Assembly(judge=self.judge, odd={session.encode() for session in self.then.odd})
         self._unread = {vxid.encode() for vxid in self.then.unread}
         self._own = self.now.own | {session.encode() for session in self.then.own}
 
@@ -152,6 +152,7 @@ class _Reading:
             lines=self._continuity.lines(again, connected=self.now.connected),
             unread=[vxid for vxid in self._unread if not self._is_seen(vxid)],
             blind=max(0, self._blind - again),
+            odd=self.assembly.odd & self.now.connected,
         )
 
 

@@ -89,7 +89,15 @@ def moment_of(cut: LogCut, snapshot: Visible) -> Moment:
     )
 
 
-def carried(moment: Moment, *, again: int, lines: Mapping[str, int], unread: Iterable[bytes], blind: int) -> LogCut:
+def carried(
+    moment: Moment,
+    *,
+    again: int,
+    lines: Mapping[str, int],
+    unread: Iterable[bytes],
+    blind: int,
+    odd: Iterable[bytes] = (),
+) -> LogCut:
     """What is kept of that cut, where the next window begins to read at `again`."""
     return LogCut(
         boot=moment.boot,
@@ -103,6 +111,7 @@ def carried(moment: Moment, *, again: int, lines: Mapping[str, int], unread: Ite
         lines=dict(lines),
         unread=tuple(sorted(vxid.decode() for vxid in unread)),
         blind=blind,
+        odd=tuple(sorted(session.decode() for session in odd)),
     )
 
 
