@@ -157,6 +157,7 @@ def record(replicated: Replicated, source: Source, journals: JournalStore, vault
             journals.secure(head)
             return known
         chain.require_next(backup, after=head.journal)
+        require_claims(replicated.sealed, vault, copies=replicated.copies)  # a sweep may have come before a late run
         entry = journal.new_entry(replicated, after=head.journal, now=now())
         _keep_number_true(entry, vault)
         return journals.append(head, entry).journal.entry(entry.sequence)

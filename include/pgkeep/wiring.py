@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 from pgkeep import backup
@@ -23,6 +24,7 @@ from pgkeep.adapters.postgres import (
     server_from_url,
 )
 from pgkeep.ancestry import Archive
+from pgkeep.audit import GRACE, Audit
 from pgkeep.changes import Run
 from pgkeep.errors import ConfigError, JournalMovedOn
 from pgkeep.journal_store import JournalStore
@@ -49,6 +51,7 @@ class Site:
     source: PostgresSource
     capture: LogicalCapture | CsvlogCapture | None
     journals: JournalStore
+    grace: timedelta = GRACE
 
     def require_capture(self) -> LogicalCapture | CsvlogCapture:
         """How changes are kept. Raises ConfigError where only full backups are wanted."""
@@ -79,6 +82,19 @@ class Site:
             return self.run(origin=origin, patience=patience, ancestry=ancestry, watch=watch).full()
         return backup.capture(
             self.source, self.sealer, self.vault, self.journals, origin=origin, ancestry=ancestry, watch=watch
+        )
+
+    def audit(self, *, share: float | None = None, patience: float, watch: Watch) -> Audit:
+        """The audit of all copies. `share`: of the bytes, that is read back; else what the settings say."""
+        return Audit(
+            source=self.source,
+            sealer=self.sealer,
+            vault=self.vault,
+            journals=self.journals,
+            share=share or self.database.audit_share,
+            grace=self.grace,
+            patience=patience,
+            watch=watch,
         )
 
     def record(
@@ -119,6 +135,7 @@ def site_of(
         source=source,
         capture=_capture(source, database),
         journals=journals(settings, database.name, vault=vault, sealer=sealer),
+        grace=timedelta(days=settings.vault.sweep_days),
     )
 
 

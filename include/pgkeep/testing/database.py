@@ -56,12 +56,13 @@ class Done:
 class MemorySource:
     """A database that is nothing but its inventory. `dies_after`: bytes of dump after which pg_dump is killed.
 
-    `disturbances`: how many dumps from now on find a table rewritten.
+    `disturbances`: how many dumps from now on find a table rewritten. `dumping`: moments that are open.
     """
 
     holding: Inventory = field(default_factory=sample_inventory)
     dies_after: int | None = None
     disturbances: int = 0
+    dumping: int = 0
     history: list[Done] = field(default_factory=list)
     released: list[int] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -80,7 +81,16 @@ class MemorySource:
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         self.disturbances, disturbed = max(0, self.disturbances - 1), self.disturbances > 0
-        yield MemorySnapshot(self.holding, dies_after=self.dies_after, disturbed=disturbed)
+        self.dumping += 1
+        try:
+            yield MemorySnapshot(self.holding, dies_after=self.dies_after, disturbed=disturbed)
+        finally:
+            self.dumping -= 1
+
+    @contextmanager
+    def at_rest(self) -> Iterator[bool]:
+        with self.exclusively():
+            yield not self.dumping
 
     @contextmanager
     def exclusively(self) -> Iterator[None]:

@@ -1,0 +1,189 @@
+"""Reading copies back, mending those that are damaged, and making those that are missing.
+
+A copy counts as mended only when that very peer has given the very bytes again.
+"""
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from pgkeep.audit.holdings import Held, Kept, Standing, standing
+from pgkeep.audit.report import Problem, Repair
+from pgkeep.copies import claimed, gives_whole, patiently, require_claims, whole_copy
+from pgkeep.errors import Corrupted, NotReplicated, Unavailable
+from pgkeep.ports import Place, Vault, Watch
+
+log = logging.getLogger(__name__)
+
+LOST = "pgkeep list says what else there is; the next full backup takes its place"
+
+
+@dataclass(kw_only=True)
+class Proofs:
+    """What was read in this audit, and what came of it. `patience`: seconds for all copies that are made anew."""
+
+    vault: Vault
+    copies: int
+    patience: float
+    watch: Watch
+    whole: set[Held] = field(default_factory=set)
+    damaged: set[Held] = field(default_factory=set)
+    repairs: list[Repair] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def read(self, due: Iterable[Held]) -> None:
+        """Reads these copies back."""
+        for held in due:
+            self._is_whole(held)
+
+    def mend(self, standings: Iterable[Standing]) -> None:
+        """Repairs the damaged copies of which there is another one: what is missing first, then what is rotten."""
+        sick = [held for found in standings for held in found.held if self._needs_mending(held, found)]
+        for held in sick:
+            self._fetch(held, how="fetched what was missing")
+        rotten = [held for held in sick if held in self.damaged]
+        for place in dict.fromkeys(held.place for held in rotten):
+            self._scrub(place)
+        for held in rotten:
+            self._fetch(held, how="replaced what was rotten")
+        self._give_up(held for held in sick if held in self.damaged)
+
+    def multiply(self, standings: Sequence[Standing]) -> None:
+        """Has new copies made of what too few peers are said to hold, and reads those back, too."""
+        short = [found for found in standings if found.claims < self.copies]
+        asked = [found for found in short if self._ask(found)]
+        deadline = time.monotonic() + self.patience
+        for found in asked:
+            self._await(found, patience=max(0.0, deadline - time.monotonic()))
+
+    def tell(self, standings: Iterable[Standing]) -> None:
+        """Says what would be mended and multiplied, and does neither."""
+        for found in standings:
+            for held in found.held:
+                if held in self.damaged:
+                    self._wrong(held.kept, f"its copy at {held.place.name} is damaged", next_step="audit it for good")
+            if found.claims < self.copies:
+                self._short(found.kept)
+
+    # --- damaged ---------------------------------------------------------------------------------------------------
+
+    def _is_whole(self, held: Held) -> bool:
+        found = gives_whole(held.kept.wanted, self.vault, held.place, watch=self.watch)
+        (self.whole if found else self.damaged).add(held)
+        (self.damaged if found else self.whole).discard(held)
+        if not found:
+            log.warning("%s is damaged, or not there", held)
+        return found
+
+    def _needs_mending(self, held: Held, found: Standing) -> bool:
+        """Damaged, and not the last copy: what is rotten is thrown away, which only makes sense with a better one."""
+        if held not in self.damaged:
+            return False
+        if found.far or any(self._was_whole(other) for other in found.held if other != held):
+            return True
+        self._wrong(held.kept, f"no whole copy is left; {held.place.name} does not give it", next_step=LOST)
+        return False
+
+    def _was_whole(self, held: Held) -> bool:
+        return held in self.whole or (held not in self.damaged and self._is_whole(held))
+
+    def _fetch(self, held: Held, *, how: str) -> None:
+        try:
+            self.vault.fetch(held.kept.cid, name=held.kept.label, at=held.place)
+        except Unavailable as error:  # the proof says whether it is whole now
+            log.info("%s: %s", held, error.what)
+        if self._is_whole(held):
+            self._repaired(held, how)
+
+    def _scrub(self, place: Place) -> None:
+        log.info("%s reads all of its blocks, for some are rotten: this takes as long as reading its disk", place.name)
+        try:
+            self.vault.scrub(place)
+        except Unavailable as error:
+            log.warning("%s: %s", place.name, error.what)
+
+    def _give_up(self, sick: Iterable[Held]) -> None:
+        answering = {place.peer for place in self.vault.places() if place.local}
+        for held in sick:
+            if held.place.peer in answering:
+                what = f"its copy at {held.place.name} is damaged, and could not be repaired"
+                step = f"look at that peer's disk and log; replace the disk if need be, then audit again ({LOST})"
+                self._wrong(held.kept, what, next_step=step)
+            else:
+                what = f"{held.place.name} stopped answering while its copy was read"
+                self._too_few(held.kept, what, next_step="bring that peer back, then audit again")
+
+    # --- missing ---------------------------------------------------------------------------------------------------
+
+    def _ask(self, found: Standing) -> bool:
+        kept = found.kept
+        try:
+            self.vault.pin(kept.cid, name=kept.pin, copies=self.copies)
+        except Unavailable as error:
+            self._short(kept, error.what)
+            return False
+        return True
+
+    def _await(self, before: Standing, *, patience: float) -> None:
+        kept = before.kept
+        try:
+            patiently(lambda: require_claims(kept.wanted, self.vault, copies=self.copies), patience=patience)
+        except (NotReplicated, Unavailable):
+            self._short(kept)
+            return
+        self.vault.label(kept.cid, name=kept.label)
+        now = standing(kept, self.vault, self.vault.places())
+        new = [held for held in now.held if held not in before.held]
+        for held in new:
+            if self._is_whole(held):
+                self._repaired(held, "replicated anew")
+        self._give_up(held for held in new if held in self.damaged)
+        self._claimed_anew(before, now)
+
+    def _claimed_anew(self, before: Standing, now: Standing) -> None:
+        for holder in now.far:
+            if holder.peer not in {known.peer for known in before.far}:
+                log.info("%s is replicated anew to %s, as the cluster says", now.kept.wanted, holder.name)
+
+    def _short(self, kept: Kept, why: str = "") -> None:
+        """Too few copies, or none at all: then somebody has to know that now."""
+        have = len(claimed(kept.cid, self.vault))
+        if have == 0 and (lost := self._lost(kept)):
+            self._wrong(kept, lost, next_step=LOST)
+        else:
+            what = f"has {have} of {self.copies} copies" + (f": {why}" if why else "")
+            self._too_few(kept, what, next_step="bring the missing peers back, then audit again")
+
+    def _lost(self, kept: Kept) -> str | None:
+        """Why no peer can give it, if all of them were asked."""
+        try:
+            whole_copy(kept.wanted, self.vault)
+        except (Corrupted, Unavailable) as error:
+            return None if self.vault.listing(kept.pin).silent else f"it is lost: {error.what}"
+        return None
+
+    # --- what came of it -------------------------------------------------------------------------------------------
+
+    def _repaired(self, held: Held, how: str) -> None:
+        kept = held.kept
+        log.info("%s: %s, and read back whole", held, how)
+        self.repairs.append(Repair(about=kept.wanted.name, cid=kept.cid, peer=held.place.name, how=how))
+
+    def _wrong(self, kept: Kept, what: str, *, next_step: str) -> None:
+        self.problems.append(Problem(kind="Corrupted", about=str(kept.wanted), what=what, next_step=next_step))
+
+    def _too_few(self, kept: Kept, what: str, *, next_step: str) -> None:
+        holders = {holder.name: holder.status for holder in self.vault.holders(kept.cid)}
+        who = ", ".join(f"{name}: {status}" for name, status in sorted(holders.items()))
+        self.problems.append(
+            Problem(
+                kind="NotReplicated",
+                about=str(kept.wanted),
+                what=f"{what} ({who})",
+                next_step=next_step,
+                have=len(claimed(kept.cid, self.vault)),
+                want=self.copies,
+                holders=holders,
+            )
+        )
