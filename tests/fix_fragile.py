@@ -26,10 +26,12 @@ class FragileVault:
         self.calls += 1
         if self.fatal == (self.calls, "before"):
             raise Killed
-        done = act()
-        if self.fatal == (self.calls, "after"):
-            raise Killed
-        return done
+        call = self.calls
+        try:
+            return act()
+        finally:
+            if self.fatal == (call, "after"):
+                raise Killed
 
     def add(self, chunks: Iterable[bytes], *, name: str) -> Cid:
         return Cid(self._touch(lambda: self.inner.add(chunks, name=name)))

@@ -235,10 +235,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """What the cluster says about one peer and one object. `holds`: allocated there and pinned there."""
+    """What the cluster says about one peer and one object. `wanted`: allocated there; `holds`: and pinned."""
 
     peer: PeerId
     name: str
+    wanted: bool
     holds: bool
     status: str
 

@@ -1,6 +1,6 @@
 """What must be in the vault: the parts of all entries, and the journal's last versions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pgkeep.audit.report import Problem
@@ -49,16 +49,25 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Who is said to hold an object: `held`, where it can be asked for, and `far`, where it cannot now."""
+    """Who is said to hold an object: `held`, where it can be asked for, and `far`, where it cannot now.
+
+    `lacking`: where it can be asked for, is wanted, and is not pinned, though its blocks may be there.
+    """
 
     kept: Kept
     held: tuple[Held, ...]
     far: tuple[Holder, ...]
+    lacking: tuple[Held, ...]
 
     @property
     def claims(self) -> int:
         """Distinct peers that are said to hold it."""
         return len(self.held) + len(self.far)
+
+    @property
+    def askable(self) -> tuple[Held, ...]:
+        """The copies that there are to be, wherever they can be asked for."""
+        return (*self.held, *self.lacking)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,12 +144,17 @@ def _parts(entry: Entry) -> Iterator[Kept]:
         )
 
 
-def standing(kept: Kept, vault: Vault, places: Sequence[Place]) -> Standing:
-    """Who is said to hold it now. Raises Unavailable: nobody can say."""
-    known = {place.peer: place for place in places}
-    holders = claimed(kept.cid, vault)
+def standing(kept: Kept, vault: Vault, places: Mapping[PeerId, Place]) -> Standing:
+    """Who is said to hold it now; `places`: where peers can be asked. Raises Unavailable: nobody can say."""
+    holding = claimed(kept.cid, vault)
+    lacking = [holder for holder in vault.holders(kept.cid) if holder.wanted and not holder.holds]
     return Standing(
         kept=kept,
-        held=tuple(Held(kept=kept, place=known[holder.peer]) for holder in holders if holder.peer in known),
-        far=tuple(holder for holder in holders if holder.peer not in known),
+        held=_askable(kept, holding, places),
+        far=tuple(holder for holder in holding if holder.peer not in places),
+        lacking=_askable(kept, lacking, places),
     )
+
+
+def _askable(kept: Kept, holders: Iterable[Holder], places: Mapping[PeerId, Place]) -> tuple[Held, ...]:
+    return tuple(Held(kept=kept, place=places[holder.peer]) for holder in holders if holder.peer in places)

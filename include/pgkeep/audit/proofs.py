@@ -5,12 +5,12 @@ A copy counts as mended only when that very peer has given the very bytes again.
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pgkeep.audit.holdings import Held, Kept, Standing, standing
 from pgkeep.audit.report import Problem, Repair
-from pgkeep.copies import claimed, gives_whole, patiently, require_claims, whole_copy
+from pgkeep.copies import askable, claimed, gives_whole, patiently, require_claims, whole_copy
 from pgkeep.errors import Corrupted, NotReplicated, Unavailable
 from pgkeep.ports import Place, Vault, Watch
 
@@ -37,21 +37,25 @@ class Proofs:
         for held in due:
             self._is_whole(held)
 
-    def mend(self, standings: Iterable[Standing]) -> None:
-        """Repairs the damaged copies of which there is another one: what is missing first, then what is rotten."""
-        sick = [held for found in standings for held in found.held if self._needs_mending(held, found)]
+    def mend(self, standings: Sequence[Standing]) -> tuple[Standing, ...]:
+        """Repairs the damaged and lacking copies of which there is another one: first what is missing, then what is
+        rotten. How it stands after that.
+        """
+        sick = [held for found in standings for held in found.askable if self._can_be_mended(held, found)]
         for held in sick:
-            self._fetch(held, how="fetched what was missing")
+            self._fetch(held, how="pinned again" if held in self.whole else "fetched what was missing")
         rotten = [held for held in sick if held in self.damaged]
         for place in dict.fromkeys(held.place for held in rotten):
-            self._scrub(place)
+            self._scrub(place, last={held for held in self.damaged if held.place == place}.difference(sick))
         for held in rotten:
             self._fetch(held, how="replaced what was rotten")
         self._give_up(held for held in sick if held in self.damaged)
+        touched = {held.kept for held in sick}
+        return tuple(self._again(found.kept) if found.kept in touched else found for found in standings)
 
-    def multiply(self, standings: Sequence[Standing]) -> None:
+    def multiply(self, standings: Iterable[Standing]) -> None:
         """Has new copies made of what too few peers are said to hold, and reads those back, too."""
-        short = [found for found in standings if found.claims < self.copies]
+        short = [found for found in standings if found.claims + self._given_up(found) < self.copies]
         asked = [found for found in short if self._ask(found)]
         deadline = time.monotonic() + self.patience
         for found in asked:
@@ -76,11 +80,11 @@ class Proofs:
             log.warning("%s is damaged, or not there", held)
         return found
 
-    def _needs_mending(self, held: Held, found: Standing) -> bool:
-        """Damaged, and not the last copy: what is rotten is thrown away, which only makes sense with a better one."""
+    def _can_be_mended(self, held: Held, found: Standing) -> bool:
+        """Not the last copy, if it is damaged: what is rotten is thrown away, so there must be a better one."""
         if held not in self.damaged:
-            return False
-        if found.far or any(self._was_whole(other) for other in found.held if other != held):
+            return held in found.lacking
+        if found.far or any(self._was_whole(other) for other in found.askable if other != held):
             return True
         self._wrong(held.kept, f"no whole copy is left; {held.place.name} does not give it", next_step=LOST)
         return False
@@ -96,7 +100,11 @@ class Proofs:
         if self._is_whole(held):
             self._repaired(held, how)
 
-    def _scrub(self, place: Place) -> None:
+    def _scrub(self, place: Place, *, last: Collection[Held]) -> None:
+        """Unless that throws away damaged copies of which there is no better one: a person may save something."""
+        if last:
+            log.warning("%s is not made to throw away its rotten blocks: it has the last copies of others", place.name)
+            return
         log.info("%s reads all of its blocks, for some are rotten: this takes as long as reading its disk", place.name)
         try:
             self.vault.scrub(place)
@@ -104,7 +112,7 @@ class Proofs:
             log.warning("%s: %s", place.name, error.what)
 
     def _give_up(self, sick: Iterable[Held]) -> None:
-        answering = {place.peer for place in self.vault.places() if place.local}
+        answering = askable(self.vault)
         for held in sick:
             if held.place.peer in answering:
                 what = f"its copy at {held.place.name} is damaged, and could not be repaired"
@@ -115,6 +123,10 @@ class Proofs:
                 self._too_few(held.kept, what, next_step="bring that peer back, then audit again")
 
     # --- missing ---------------------------------------------------------------------------------------------------
+
+    def _given_up(self, found: Standing) -> int:
+        """Copies that could not be mended: the cluster has given them a peer, and would give no other."""
+        return sum(held in self.damaged for held in found.lacking)
 
     def _ask(self, found: Standing) -> bool:
         kept = found.kept
@@ -133,7 +145,7 @@ class Proofs:
             self._short(kept)
             return
         self.vault.label(kept.cid, name=kept.label)
-        now = standing(kept, self.vault, self.vault.places())
+        now = self._again(kept)
         new = [held for held in now.held if held not in before.held]
         for held in new:
             if self._is_whole(held):
@@ -162,6 +174,9 @@ class Proofs:
         except (Corrupted, Unavailable) as error:
             return None if self.vault.listing(kept.pin).silent else f"it is lost: {error.what}"
         return None
+
+    def _again(self, kept: Kept) -> Standing:
+        return standing(kept, self.vault, askable(self.vault))
 
     # --- what came of it -------------------------------------------------------------------------------------------
 

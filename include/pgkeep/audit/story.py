@@ -17,6 +17,7 @@ from pgkeep.audit.proofs import Proofs
 from pgkeep.audit.report import PeerAccount, Problem, Report
 from pgkeep.audit.surroundings import surroundings
 from pgkeep.audit.turns import due, last_turn, todays
+from pgkeep.copies import askable
 from pgkeep.errors import PgkeepError
 from pgkeep.journal_store import JournalStore
 from pgkeep.meter import unwatched
@@ -54,12 +55,11 @@ class Audit:
         scene = self._look()
         share = todays(self.share, scene.ledger, now=now())
         proofs = Proofs(vault=self.vault, copies=self.journals.copies, patience=self.patience, watch=self.watch)
-        proofs.read(due(scene.held, scene.ledger, share=share))
+        proofs.read([*due(scene.held, scene.ledger, share=share), *scene.lacking])
         if dry_run:
             proofs.tell(scene.standings)
         else:
-            proofs.mend(scene.standings)
-            proofs.multiply(scene.standings)
+            proofs.multiply(proofs.mend(scene.standings))
         problems = [*scene.problems, *proofs.problems, *surroundings(scene.found.newest, self.sealer, self.vault)]
         swept = () if dry_run else self._sweep(scene, problems)
         after = self._after(scene, proofs, swept)
@@ -93,7 +93,7 @@ class Audit:
         found = versions(self.journals.search.head(listing), self.journals)
         ledgers = self.ledgers.find(listing)
         ledger = merged(ledgers.values(), self.journals.database)
-        places = [place for place in self.vault.places() if place.local]
+        places = askable(self.vault)
         return Scene(
             found=found,
             silent=listing.silent,
@@ -142,6 +142,11 @@ class Scene:
     def held(self) -> tuple[Held, ...]:
         """All copies that can be asked for, oldest entries first."""
         return tuple(held for found in self.standings for held in found.held)
+
+    @property
+    def lacking(self) -> tuple[Held, ...]:
+        """Copies that are wanted where they can be asked for, and are not pinned."""
+        return tuple(held for found in self.standings for held in found.lacking)
 
     @property
     def problems(self) -> tuple[Problem, ...]:

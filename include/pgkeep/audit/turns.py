@@ -5,6 +5,7 @@ Those that were not read for the longest time come first, counted in audits and 
 the last object went beyond the share.
 """
 
+import itertools
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -16,15 +17,12 @@ DAY = 86_400.0
 
 
 def due(held: Sequence[Held], ledger: Ledger, *, share: float) -> tuple[Held, ...]:
-    """Those to be read now; at least one, if there is any."""
-    queue = sorted(held, key=lambda one: (not one.kept.always, last_turn(one, ledger)))
-    wanted = share * sum(one.kept.size for one in held)
-    chosen, size = list[Held](), 0
-    for one in queue:
-        if size < wanted or one.kept.always or not chosen:
-            chosen.append(one)
-            size += one.kept.size
-    return tuple(chosen)
+    """Those to be read now: the ones that always are, and of the others at least one, if there is any."""
+    always = [one for one in held if one.kept.always]
+    others = sorted((one for one in held if not one.kept.always), key=lambda one: last_turn(one, ledger))
+    sizes = itertools.accumulate((one.kept.size for one in others), initial=0)
+    wanted = share * sum(one.kept.size for one in others)
+    return (*always, *(one for one, before in zip(others, sizes, strict=False) if before < wanted))
 
 
 def last_turn(held: Held, ledger: Ledger) -> int:

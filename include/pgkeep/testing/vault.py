@@ -165,7 +165,8 @@ class MemoryVault:
         status = "cluster_error" if not peer.up else "pinned" if peer.id in allocated else "remote"
         if status == "pinned" and cid in peer.unpinned:
             status = "unexpectedly_unpinned"
-        return Holder(peer=peer.id, name=peer.name, holds=status == "pinned", status=status)
+        wanted = peer.id in allocated
+        return Holder(peer=peer.id, name=peer.name, wanted=wanted, holds=status == "pinned", status=status)
 
     def _require_own(self) -> None:
         if not self.peers[0].up:

@@ -181,6 +181,7 @@ def _holder(claim: Claim) -> Holder:
     return Holder(
         peer=claim.kubo or PeerId(claim.member),
         name=claim.name,
+        wanted=claim.allocated,
         holds=claim.pinned,
         status=f"{status} ({claim.error})" if claim.error else status,
     )
