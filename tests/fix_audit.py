@@ -15,14 +15,25 @@ AT_ONCE = timedelta(0)
 
 
 class AuditedNode:
-    """`outside`: the vault as the node sees it, if that is not the double itself."""
+    """`outside`: the vault as the node sees it, if that is not the double itself. `patience`: seconds for copies."""
 
-    def __init__(self, outside: Vault | None = None, *, memory: MemoryVault | None = None, copies: int = 3) -> None:
+    def __init__(
+        self,
+        outside: Vault | None = None,
+        *,
+        memory: MemoryVault | None = None,
+        copies: int = 3,
+        database: str = "shop",
+        patience: float = 0.0,
+    ) -> None:
         self.memory = memory or MemoryVault()
         self.vault: Vault = outside or self.memory
         self.sealer = MemorySealer()
         self.source = MemorySource()
-        self.journals = JournalStore(database="shop", vault=self.vault, sealer=self.sealer, copies=copies, patience=0.0)
+        self.patience = patience
+        self.journals = JournalStore(
+            database=database, vault=self.vault, sealer=self.sealer, copies=copies, patience=patience
+        )
         self.journals.begin()
 
     @property
@@ -34,7 +45,7 @@ class AuditedNode:
 
     def replicated(self) -> Replicated:
         sealed = backup.check(self.store(), self.sealer, self.vault)
-        return backup.replicate(sealed, self.vault, copies=self.copies, patience=0.0)
+        return backup.replicate(sealed, self.vault, copies=self.copies, patience=self.patience)
 
     def full(self) -> Entry:
         self.source.commit(1)
@@ -48,7 +59,7 @@ class AuditedNode:
             journals=self.journals,
             share=share,
             grace=grace,
-            patience=0.0,
+            patience=self.patience,
         )
         return story.run(dry_run=dry_run)
 
@@ -57,7 +68,7 @@ class AuditedNode:
 
     def named(self, kind: str) -> list[Cid]:
         """What is pinned as that, whoever knows of it."""
-        names = self.memory.listing(f"{name_prefix('shop')}{kind}/").names
+        names = self.vault.listing(f"{name_prefix(self.journals.database)}{kind}").names
         return sorted({cid for cids in names.values() for cid in cids})
 
     def require_whole(self, *, copies: int | None = None) -> None:

@@ -1,6 +1,8 @@
 """Three real peers of a private cluster that a test may break in any way: `start` makes them whole again."""
 
+import base64
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from pgkeep.adapters.ipfs import Cluster, Endpoint, IpfsVault, Kubo, PeerAddress
+from pgkeep.model import Cid
 from pgkeep.sandbox import binaries, peer_homes, peer_servers, processes, tcp_ports
 from pgkeep.sandbox.place import State, make_private_directory
 from pgkeep.sandbox.processes import Server
@@ -76,6 +79,20 @@ class Peers:
 
     def blocks(self, index: int) -> Path:
         return peer_servers.homes(self.home)[index - 1].ipfs / "blocks"
+
+    def block(self, index: int, cid: Cid) -> Path:
+        """The file in which flatfs keeps that block: it is called after the CID's multihash."""
+        text = cid.removeprefix("b").upper()
+        binary = base64.b32decode(text + "=" * (-len(text) % 8))
+        name = base64.b32encode(binary[2:]).decode().rstrip("=")
+        return self.blocks(index) / name[-3:-1] / f"{name}.data"
+
+    def replace_disk(self, index: int) -> None:
+        """Its Kubo comes back with its identity, and with nothing else."""
+        self.kill("kubo", index)
+        for folder in ("blocks", "datastore"):
+            shutil.rmtree(self.blocks(index).with_name(folder))
+        self.start()
 
     @contextmanager
     def disk_failing(self, index: int) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """Databases that are nothing but a number of rows: what is backed up, and what it comes back into."""
 
+import hashlib
 import json
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -57,12 +58,14 @@ class MemorySource:
     """A database that is nothing but its inventory. `dies_after`: bytes of dump after which pg_dump is killed.
 
     `disturbances`: how many dumps from now on find a table rewritten. `dumping`: moments that are open.
+    `filling`: bytes in a dump beside its rows, other ones at each moment.
     """
 
     holding: Inventory = field(default_factory=sample_inventory)
     dies_after: int | None = None
     disturbances: int = 0
     dumping: int = 0
+    filling: int = 5000
     history: list[Done] = field(default_factory=list)
     released: list[int] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -83,7 +86,7 @@ class MemorySource:
         self.disturbances, disturbed = max(0, self.disturbances - 1), self.disturbances > 0
         self.dumping += 1
         try:
-            yield MemorySnapshot(self.holding, dies_after=self.dies_after, disturbed=disturbed)
+            yield MemorySnapshot(self.holding, dies_after=self.dies_after, disturbed=disturbed, filling=self.filling)
         finally:
             self.dumping -= 1
 
@@ -112,6 +115,7 @@ class MemorySnapshot:
     holding: Inventory
     dies_after: int | None = None
     disturbed: bool = False
+    filling: int = 5000
 
     @property
     def cut(self) -> Cut:
@@ -124,7 +128,8 @@ class MemorySnapshot:
     def dump(self) -> Iterator[bytes]:
         if self.disturbed:
             raise Disturbed("document was rewritten", next_step="run it again")
-        text = json.dumps({"rows": self.holding.totals.rows, "filling": "x" * 5000}).encode()
+        filling = hashlib.shake_128(self.cut.snapshot.encode()).hexdigest(self.filling // 2)
+        text = json.dumps({"rows": self.holding.totals.rows, "filling": filling}).encode()
         yield text[: self.dies_after]
         if self.dies_after is not None:
             raise Unavailable("pg_dump was killed", next_step="run it again")
