@@ -81,11 +81,8 @@ class Peers:
         return peer_servers.homes(self.home)[index - 1].ipfs / "blocks"
 
     def block(self, index: int, cid: Cid) -> Path:
-        """The file in which flatfs keeps that block: it is called after the CID's multihash."""
-        text = cid.removeprefix("b").upper()
-        binary = base64.b32decode(text + "=" * (-len(text) % 8))
-        name = base64.b32encode(binary[2:]).decode().rstrip("=")
-        return self.blocks(index) / name[-3:-1] / f"{name}.data"
+        """The file in which that peer keeps that block."""
+        return next(self.blocks(index).rglob(block_file(cid)))
 
     def replace_disk(self, index: int) -> None:
         """Its Kubo comes back with its identity, and with nothing else."""
@@ -130,6 +127,13 @@ def running_peers(home: Path) -> Iterator[Peers]:
         yield peers
     finally:
         peers.stop()
+
+
+def block_file(cid: str) -> str:
+    """The name of a block's file in flatfs: CIDv1 is version, codec and multihash, in base32."""
+    text = cid.removeprefix("b").upper()
+    binary = base64.b32decode(text + "=" * (-len(text) % 8))
+    return base64.b32encode(binary[2:]).decode().rstrip("=") + ".data"
 
 
 def eventually(holds: Callable[[], bool], *, seconds: float = 90.0) -> bool:

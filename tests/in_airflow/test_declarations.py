@@ -41,8 +41,8 @@ def dags(configure: Configure) -> dict[str, DAG]:
 
 
 def test_one_dag_for_each_database(dags: dict[str, DAG]) -> None:
-    assert len(dags) == 2 * len(NAMES)
-    assert {"pgkeep_shop_full", "pgkeep_shop_changes"} <= dags.keys()
+    assert len(dags) == 3 * len(NAMES)
+    assert {"pgkeep_shop_full", "pgkeep_shop_changes", "pgkeep_shop_audit"} <= dags.keys()
     assert {getattr(task, "database", None) for dag in dags.values() for task in dag.tasks} == set(NAMES)
 
 
@@ -50,8 +50,12 @@ def first_task(dag: DAG) -> str:
     return "dump_database" if "full" in dag.tags else "collect_changes"
 
 
-def test_each_dag_tells_the_story_in_order(dags: dict[str, DAG]) -> None:
-    for dag in dags.values():
+def backing_up(dags: dict[str, DAG]) -> list[DAG]:
+    return [dag for dag in dags.values() if "backup" in dag.tags]
+
+
+def test_each_backup_tells_the_story_in_order(dags: dict[str, DAG]) -> None:
+    for dag in backing_up(dags):
         assert {step: dag.get_task(step).downstream_task_ids for step in dag.task_ids} == {
             first_task(dag): {"check_encryption"},
             "check_encryption": {"replicate"},
@@ -63,7 +67,7 @@ def test_each_dag_tells_the_story_in_order(dags: dict[str, DAG]) -> None:
 
 def test_each_dag_is_ready_for_bad_days(dags: dict[str, DAG]) -> None:
     for dag in dags.values():
-        assert dag.tags >= {"pgkeep", "backup"}
+        assert "pgkeep" in dag.tags
         assert dag.on_failure_callback
         assert (dag.catchup, dag.max_active_runs) == (False, 1)
         assert dag.doc_md
@@ -76,13 +80,28 @@ def test_each_dag_is_ready_for_bad_days(dags: dict[str, DAG]) -> None:
             assert task.max_retry_delay
 
 
-def test_each_dag_has_an_asset_of_its_own(dags: dict[str, DAG]) -> None:
-    outlets = [tuple(dag.get_task("release").outlets) for dag in dags.values()]
+def test_each_backup_has_an_asset_of_its_own(dags: dict[str, DAG]) -> None:
+    outlets = [tuple(dag.get_task("release").outlets) for dag in backing_up(dags)]
     wanted = [(asset,) for name in NAMES for asset in (backups(name, "full"), either(name))]
     assert sorted(outlets, key=str) == sorted(wanted, key=str)
     assert len({str(asset) for (asset,) in outlets}) == 2 * len(NAMES)
     assert backups("shop", "full").name == "pgkeep/shop/full"
     assert backups("Shop", "full").uri != backups("shop", "full").uri
+
+
+def test_an_audit_is_one_task_once_a_day(dags: dict[str, DAG]) -> None:
+    audits = [dag for dag in dags.values() if "audit" in dag.tags]
+    assert len(audits) == len(NAMES)
+    assert {tuple(dag.task_ids) for dag in audits} == {("audit",)}
+    assert {str(dag.timetable) for dag in audits} == {str(CronDataIntervalTimetable("30 5 * * *", timezone="UTC"))}
+
+
+def test_an_audit_is_scheduled_by_its_own_setting(configure: Configure) -> None:
+    path = configure("shop")
+    own = 'audit_schedule = "@weekly"\naudit_share = 1\n'
+    path.write_text(path.read_text(encoding="utf-8") + "\n" + own, encoding="utf-8")
+    dag = DagBag(str(ROOT / "dags")).dags["pgkeep_shop_audit"]
+    assert dag.timetable == CronDataIntervalTimetable("@weekly", timezone="UTC")
 
 
 def test_changes_are_collected_from_the_first_day_on(configure: Configure) -> None:
@@ -106,7 +125,7 @@ def test_windows_begin_by_the_clock_of_the_database(configure: Configure) -> Non
 def test_a_database_with_full_backups_only(configure: Configure) -> None:
     path = configure("shop")
     path.write_text(path.read_text(encoding="utf-8") + '\ncapture = "none"\n', encoding="utf-8")
-    assert set(DagBag(str(ROOT / "dags")).dags) == {"pgkeep_shop_full"}
+    assert set(DagBag(str(ROOT / "dags")).dags) == {"pgkeep_shop_full", "pgkeep_shop_audit"}
 
 
 def test_schedule_and_timezone_are_the_database_s_own(configure: Configure) -> None:
@@ -126,7 +145,7 @@ def test_a_broken_file_is_an_import_error(configure: Configure, content: str | N
         path.write_text(content, encoding="utf-8")
     bag = DagBag(str(ROOT / "dags"))
     assert not bag.dags
-    assert len(bag.import_errors) == 2, "both files say so"
+    assert len(bag.import_errors) == 3, "every file says so"
     for error in bag.import_errors.values():
         assert "ConfigError" in error
         assert "Next:" in error
@@ -157,7 +176,7 @@ def test_a_parse_asks_nobody_and_loads_no_driver(configure: Configure) -> None:
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["dags"] == 2 * len(NAMES)
+    assert found["dags"] == 3 * len(NAMES)
     assert found["asked"] == []
     assert found["heavy"] == []
 

@@ -12,10 +12,13 @@ from pgkeep.audit.holdings import Held, Kept, Standing, standing
 from pgkeep.audit.report import Problem, Repair
 from pgkeep.copies import askable, claimed, gives_whole, patiently, require_claims, whole_copy
 from pgkeep.errors import Corrupted, NotReplicated, Unavailable
+from pgkeep.meter import unwatched
 from pgkeep.ports import Place, Vault, Watch
 
 log = logging.getLogger(__name__)
 
+WATCHED = 100_000_000
+"""Bytes from which on somebody wants to know how far it is; there are thousands of smaller objects."""
 LOST = "pgkeep list says what else there is; the next full backup takes its place"
 
 
@@ -73,7 +76,8 @@ class Proofs:
     # --- damaged ---------------------------------------------------------------------------------------------------
 
     def _is_whole(self, held: Held) -> bool:
-        found = gives_whole(held.kept.wanted, self.vault, held.place, watch=self.watch)
+        watch = self.watch if held.kept.size >= WATCHED else unwatched
+        found = gives_whole(held.kept.wanted, self.vault, held.place, watch=watch)
         (self.whole if found else self.damaged).add(held)
         (self.damaged if found else self.whole).discard(held)
         if not found:

@@ -104,6 +104,7 @@ class IpfsVault:
         """
         answers = ask_all((name, partial(cluster.unpin, cid)) for name, cluster in clusters(self._peers))
         answers.require_one()
+        ask_all((name, partial(kubo.unpin, cid)) for name, kubo in kubos(self._peers))  # what no cluster peer knows
         self._own.kubo.unpin(cid)
 
     def fetch(self, cid: Cid, *, name: str, at: Place) -> None:
