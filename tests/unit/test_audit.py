@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fix_audit import AuditedNode
 from pgkeep import backup, records, sentences
@@ -204,6 +206,35 @@ def test_what_is_damaged_is_looked_at_again_next_time(node: AuditedNode) -> None
         assert [cid in problem.about for problem in node.audit(share=0.05 if _ else 1.0).wrong] == [True]
     node.peer("carol").worn = False
     assert well(node.audit(share=0.05)).repairs
+
+
+PARTS, VERSIONS = 6, 3
+wounds = st.dictionaries(
+    st.tuples(st.integers(0, PARTS + VERSIONS - 1), st.sampled_from(NAMES)),
+    st.sampled_from(["flip", "lose", "unpin"]),
+    max_size=3 * (PARTS + VERSIONS),
+)
+
+
+@given(wounds, st.sampled_from([0.1, 1.0]))
+def test_nothing_is_lost_and_whatever_can_be_mended_is(found: dict[tuple[int, str], str], share: float) -> None:
+    node = AuditedNode()
+    for _ in range(2):
+        node.full()
+    cids = [*node.named("full"), *node.named("journal")]
+    (newest,) = node.named("journal/2")
+    for (number, name), damage in found.items():
+        if cids[number] != newest or name != "carol":  # without its newest version no journal is read at all
+            getattr(node.peer(name), damage)(cids[number])
+    before = {cid for cid in cids if any(peer.has_whole(cid) for peer in node.memory.peers)}
+    reports = [node.audit(share=share) for _ in range(1 if share == 1.0 else 11)]
+    for cid in before:
+        assert any(peer.has_whole(cid) for peer in node.memory.peers), "what was whole somewhere still is"
+    if len(before) == len(cids):
+        well(node.audit())
+        node.require_whole()
+    else:
+        assert any(report.wrong for report in reports)
 
 
 # --- copies that are missing ---------------------------------------------------------------------------------------

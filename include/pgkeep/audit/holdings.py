@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pgkeep.audit.report import Problem
-from pgkeep.copies import Ciphertext, claimed
+from pgkeep.copies import Ciphertext
 from pgkeep.errors import Corrupted, PgkeepError
 from pgkeep.journal import Ancestor, Head, Journal, check_link
 from pgkeep.journal_store import KEPT_VERSIONS, JournalStore
@@ -146,13 +146,12 @@ def _parts(entry: Entry) -> Iterator[Kept]:
 
 def standing(kept: Kept, vault: Vault, places: Mapping[PeerId, Place]) -> Standing:
     """Who is said to hold it now; `places`: where peers can be asked. Raises Unavailable: nobody can say."""
-    holding = claimed(kept.cid, vault)
-    lacking = [holder for holder in vault.holders(kept.cid) if holder.wanted and not holder.holds]
+    holders = vault.holders(kept.cid)
     return Standing(
         kept=kept,
-        held=_askable(kept, holding, places),
-        far=tuple(holder for holder in holding if holder.peer not in places),
-        lacking=_askable(kept, lacking, places),
+        held=_askable(kept, (holder for holder in holders if holder.holds), places),
+        far=tuple(holder for holder in holders if holder.holds and holder.peer not in places),
+        lacking=_askable(kept, (holder for holder in holders if holder.wanted and not holder.holds), places),
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pgkeep import records
 from pgkeep.errors import ConfigError, Corrupted, PgkeepError, Unavailable
 from pgkeep.journal import Journal
+from pgkeep.journal_search import limited
 from pgkeep.model import Cid, Instant, PeerId
 from pgkeep.pin_names import audit_name, numbered
 from pgkeep.ports import Listing, Sealer, Vault
@@ -138,7 +139,7 @@ class Ledgers:
     def _read(self, cid: Cid) -> Ledger | None:
         for place in self.vault.places():
             try:
-                text = b"".join(self.sealer.open(self.vault.read(cid, at=place)))
+                text = b"".join(self.sealer.open(limited(self.vault.read(cid, at=place))))
                 ledger = records.from_bytes(Ledger, text)
             except (Unavailable, Corrupted, ConfigError) as error:
                 self._pass_over(cid, error)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pgkeep.audit.holdings import Held, Kept, Standing, standing
 from pgkeep.audit.report import Problem, Repair
 from pgkeep.copies import askable, claimed, gives_whole, patiently, require_claims, whole_copy
-from pgkeep.errors import Corrupted, NotReplicated, Unavailable
+from pgkeep.errors import Corrupted, NotReplicated, PgkeepError, Unavailable
 from pgkeep.meter import unwatched
 from pgkeep.ports import Place, Vault, Watch
 
@@ -99,7 +99,7 @@ class Proofs:
     def _fetch(self, held: Held, *, how: str) -> None:
         try:
             self.vault.fetch(held.kept.cid, name=held.kept.label, at=held.place)
-        except Unavailable as error:  # the proof says whether it is whole now
+        except PgkeepError as error:  # the proof says whether it is whole now
             log.info("%s: %s", held, error.what)
         if self._is_whole(held):
             self._repaired(held, how)
@@ -112,7 +112,7 @@ class Proofs:
         log.info("%s reads all of its blocks, for some are rotten: this takes as long as reading its disk", place.name)
         try:
             self.vault.scrub(place)
-        except Unavailable as error:
+        except PgkeepError as error:  # a proxy may let us read there, and no more
             log.warning("%s: %s", place.name, error.what)
 
     def _give_up(self, sick: Iterable[Held]) -> None:
@@ -148,7 +148,7 @@ class Proofs:
         except (NotReplicated, Unavailable):
             self._short(kept)
             return
-        self.vault.label(kept.cid, name=kept.label)
+        self._label(kept)
         now = self._again(kept)
         new = [held for held in now.held if held not in before.held]
         for held in new:
@@ -156,6 +156,12 @@ class Proofs:
                 self._repaired(held, "replicated anew")
         self._give_up(held for held in new if held in self.damaged)
         self._claimed_anew(before, now)
+
+    def _label(self, kept: Kept) -> None:
+        try:
+            self.vault.label(kept.cid, name=kept.label)
+        except Unavailable as error:
+            log.warning("%s has no name in the Kubos yet: %s", kept.wanted, error.what)
 
     def _claimed_anew(self, before: Standing, now: Standing) -> None:
         for holder in now.far:
