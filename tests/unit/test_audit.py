@@ -14,7 +14,7 @@ from pgkeep import backup, records, sentences
 from pgkeep.audit import Report
 from pgkeep.errors import ConfigError, Corrupted, NotReplicated, Unavailable
 from pgkeep.model import Cid, Entry, KeyFingerprint
-from pgkeep.pin_names import audit_name, draft_name, journal_name, part_name
+from pgkeep.pin_names import audit_name, draft_name, journal_name, part_name, recorded_name
 from pgkeep.ports import Place
 from pgkeep.testing import MemorySource, MemoryVault
 
@@ -273,6 +273,21 @@ def test_a_pin_that_the_cluster_has_lost_comes_back_under_its_name(node: Audited
     name, peers = node.memory.cluster[cid]
     assert name == part_name("shop", kind="full", number=1, part="dump")
     assert len(peers) == 3
+
+
+def test_a_repair_keeps_the_proof_that_a_later_version_existed(node: AuditedNode) -> None:
+    entry = node.full()
+    node.full()
+    label = recorded_name("shop", sequence=2, part="dump")
+    for peer in node.memory.peers:
+        peer.pins[dump(entry)] = label
+    node.peer("bob").lose(dump(entry))
+    assert well(node.audit()).repairs
+    assert node.peer("bob").pins[dump(entry)] == label
+    node.peer("bob").new_disk()
+    node.peer("alice").unpin(dump(entry))
+    assert well(node.audit()).repairs
+    assert [peer.pins[dump(entry)] for peer in node.memory.peers] == [label] * 3
 
 
 def test_a_version_of_the_journal_that_lost_its_pin_is_found_by_the_next(node: AuditedNode) -> None:

@@ -9,8 +9,8 @@ from pgkeep.errors import Corrupted, PgkeepError
 from pgkeep.journal import Ancestor, Head, Journal, check_link
 from pgkeep.journal_store import KEPT_VERSIONS, JournalStore
 from pgkeep.model import Cid, Entry, PeerId
-from pgkeep.pin_names import journal_name, part_name, recorded_name
-from pgkeep.ports import Holder, Place, Vault
+from pgkeep.pin_names import journal_name, numbered, part_name, recorded_name
+from pgkeep.ports import Holder, Listing, Place, Vault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,10 +119,12 @@ def _lost(known: Ancestor, error: PgkeepError, database: str) -> Problem:
     )
 
 
-def holdings(found: Versions, journals: JournalStore) -> tuple[Kept, ...]:
+def holdings(found: Versions, journals: JournalStore, listing: Listing) -> tuple[Kept, ...]:
     """Each object once, oldest entry first. Raises Unavailable: a version was there a moment ago, and is not now."""
+    labels = numbered(listing.names, database=journals.database, what="recorded")
+    known = {cid: number for number in sorted(labels) for cid in labels[number]}
     of_journal = [_journal_object(head, journals) for head in found.heads]
-    of_entries = [kept for entry in found.newest.entries for kept in _parts(entry)]
+    of_entries = [kept for entry in found.newest.entries for kept in _parts(entry, known)]
     return tuple({kept.cid: kept for kept in [*of_journal, *of_entries]}.values())
 
 
@@ -131,15 +133,17 @@ def _journal_object(head: Head, journals: JournalStore) -> Kept:
     return Kept(wanted=journals.measured(head), pin=name, label=name, always=True)
 
 
-def _parts(entry: Entry) -> Iterator[Kept]:
+def _parts(entry: Entry, known: Mapping[Cid, int]) -> Iterator[Kept]:
+    """`known`: the version of the journal that an object's label shows to have existed. A repair keeps that proof."""
     backup = entry.backup
     for part in backup.parts:
+        version = known.get(part.cid, entry.sequence)
         yield Kept(
             wanted=Ciphertext(
                 name=f"{part.name} of entry {entry.sequence}", cid=part.cid, size=part.size, digest=part.digest
             ),
             pin=part_name(backup.database, kind=backup.kind, number=entry.sequence, part=part.name),
-            label=recorded_name(backup.database, sequence=entry.sequence, part=part.name),
+            label=recorded_name(backup.database, sequence=version, part=part.name),
             read_back=frozenset(copy.peer for copy in entry.holders.get(part.cid, ()) if copy.read_back),
         )
 

@@ -99,7 +99,7 @@ class Audit:
             silent=listing.silent,
             ledgers=tuple(ledgers),
             ledger=ledger,
-            standings=tuple(standing(kept, self.vault, places) for kept in holdings(found, self.journals)),
+            standings=tuple(standing(kept, self.vault, places) for kept in holdings(found, self.journals, listing)),
             litter=litter.find(listing, found, ledger, ledgers),
         )
 
