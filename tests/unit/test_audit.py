@@ -1,6 +1,6 @@
 """The audit over the doubles: what it reads, mends, multiplies, sweeps, remembers and says."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -445,6 +445,28 @@ def test_another_database_is_not_touched(node: AuditedNode) -> None:
     node.full()
     assert not well(node.audit()).litter
     assert other in node.peer("alice").objects
+
+
+def test_what_the_journal_gives_up_while_it_is_audited_is_not_missed() -> None:
+    class Busy(MemoryVault):
+        def read(self, cid: Cid, *, at: Place) -> Iterator[bytes]:
+            if meanwhile and "full" in self.cluster.get(cid, ("", ()))[0]:
+                meanwhile.pop()()
+            yield from super().read(cid, at=at)
+
+    meanwhile = list[Callable[[], object]]()
+    memory = Busy()
+    node = AuditedNode(memory=memory)
+    for _ in range(8):
+        node.full()
+    (oldest,) = node.named("journal/1")
+    memory.peers[1].lose(oldest)
+    meanwhile.append(node.full)
+    report = node.audit()
+    assert not meanwhile
+    assert oldest not in memory.cluster, "a newer version has taken its place"
+    assert not well(report).repairs
+    assert not node.audit().litter
 
 
 # --- what is remembered --------------------------------------------------------------------------------------------

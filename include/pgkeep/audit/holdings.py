@@ -82,6 +82,12 @@ class Versions:
         return self.heads[0].journal
 
     @property
+    def wanted(self) -> frozenset[Cid]:
+        """The objects that must be there: the kept versions, and what the newest one names."""
+        parts = {part.cid for entry in self.newest.entries for part in entry.backup.parts}
+        return frozenset(parts | {head.cid for head in self.heads})
+
+    @property
     def named(self) -> frozenset[Cid]:
         """The objects that any of them names, and they themselves."""
         entries = (entry for head in self.heads for entry in head.journal.entries)

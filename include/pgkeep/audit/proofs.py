@@ -40,6 +40,10 @@ class Proofs:
         for held in due:
             self._is_whole(held)
 
+    def all_well(self, standings: Iterable[Standing]) -> bool:
+        """Whether there is nothing to mend and nothing to multiply."""
+        return not self.damaged and all(not found.lacking and found.claims >= self.copies for found in standings)
+
     def mend(self, standings: Sequence[Standing]) -> tuple[Standing, ...]:
         """Repairs the damaged and lacking copies of which there is another one: first what is missing, then what is
         rotten. How it stands after that.
@@ -196,7 +200,8 @@ class Proofs:
         self.repairs.append(Repair(about=kept.wanted.name, cid=kept.cid, peer=held.place.name, how=how))
 
     def _wrong(self, kept: Kept, what: str, *, next_step: str) -> None:
-        self.problems.append(Problem(kind="Corrupted", about=str(kept.wanted), what=what, next_step=next_step))
+        about = str(kept.wanted)
+        self.problems.append(Problem(kind="Corrupted", about=about, what=what, next_step=next_step, cid=kept.cid))
 
     def _too_few(self, kept: Kept, what: str, *, next_step: str) -> None:
         holders = {holder.name: holder.status for holder in self.vault.holders(kept.cid)}
@@ -207,6 +212,7 @@ class Proofs:
                 about=str(kept.wanted),
                 what=f"{what} ({who})",
                 next_step=next_step,
+                cid=kept.cid,
                 have=len(claimed(kept.cid, self.vault)),
                 want=self.copies,
                 holders=holders,

@@ -13,12 +13,15 @@ Kind = Literal["Corrupted", "NotReplicated", "ConfigError", "notice"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something that somebody has to look at. `have`, `want`, `holders`: of an object with too few copies."""
+    """Something that somebody has to look at. `cid`: the object it is about, if it is about one; `have`, `want`,
+    `holders`: of one with too few copies.
+    """
 
     kind: Kind
     about: str
     what: str
     next_step: str
+    cid: Cid | None = None
     have: int = 0
     want: int = 0
     holders: Mapping[str, str] = field(default_factory=dict)

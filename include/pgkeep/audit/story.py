@@ -56,11 +56,8 @@ class Audit:
         share = todays(self.share, scene.ledger, now=now())
         proofs = Proofs(vault=self.vault, copies=self.journals.copies, patience=self.patience, watch=self.watch)
         proofs.read([*due(scene.held, scene.ledger, share=share), *scene.lacking])
-        if dry_run:
-            proofs.tell(scene.standings)
-        else:
-            proofs.multiply(proofs.mend(scene.standings))
-        problems = [*scene.problems, *proofs.problems, *surroundings(scene.found.newest, self.sealer, self.vault)]
+        found = self._mend(scene, proofs, dry_run=dry_run)
+        problems = [*scene.problems, *found, *surroundings(scene.found.newest, self.sealer, self.vault)]
         swept = () if dry_run else self._sweep(scene, problems)
         after = self._after(scene, proofs, swept)
         if not dry_run:
@@ -102,6 +99,22 @@ class Audit:
             standings=tuple(standing(kept, self.vault, places) for kept in holdings(found, self.journals, listing)),
             litter=litter.find(listing, found, ledger, ledgers),
         )
+
+    def _mend(self, scene: "Scene", proofs: Proofs, *, dry_run: bool) -> list[Problem]:
+        """What is wrong in the end. Reading takes hours: what the journal has given up meanwhile is not missed."""
+        if proofs.all_well(scene.standings):
+            return []
+        wanted = self._wanted()
+        standings = [found for found in scene.standings if found.kept.cid in wanted]
+        if dry_run:
+            proofs.tell(standings)
+        else:
+            proofs.multiply(proofs.mend(standings))
+        wanted = self._wanted()
+        return [problem for problem in proofs.problems if problem.cid in wanted]
+
+    def _wanted(self) -> frozenset[Cid]:
+        return versions(self.journals.head(), self.journals).wanted
 
     def _sweep(self, scene: "Scene", problems: list[Problem]) -> tuple[Cid, ...]:
         """Nothing that goes wrong here endangers a backup: it is swept another day."""
