@@ -1,6 +1,5 @@
 """A node as its operator has it: a shell with the sandbox's environment, and databases of one's own."""
 
-import base64
 import json
 import os
 import re
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 import requests
 
+from fix_peers import block_file
 from pgkeep import sandbox as servers
 from pgkeep.adapters.postgres import Server
 from pgkeep.sandbox import peer_servers
@@ -184,7 +184,7 @@ class Node:
         answer = self.rpc("refs", peer=peer, arg=cid, recursive="true", offline="true")
         refs = [json.loads(line)["Ref"] for line in answer.splitlines()]
         store = peer_servers.homes(self.home)[peer - 1].ipfs / "blocks"
-        return [next(store.rglob(f"{_multihash(ref)}.data")) for ref in [cid, *refs]]
+        return [next(store.rglob(block_file(ref))) for ref in [cid, *refs]]
 
     def flip(self, cid: str, *, peer: int) -> None:
         """One bit of the object's last block rots on that peer's disk."""
@@ -206,13 +206,6 @@ class Node:
     def heal(self) -> None:
         """`pgkeep sandbox up`."""
         servers.up(self.home, airflow=False, isolated=False, report=print)
-
-
-def _multihash(cid: str) -> str:
-    """The name of a block's file: CIDv1 is version, codec and multihash, in base32."""
-    text = cid.removeprefix("b").upper()
-    binary = base64.b32decode(text + "=" * (-len(text) % 8))
-    return base64.b32encode(binary[2:]).decode().rstrip("=")
 
 
 def wait_for(ready: Callable[[], bool], *, patience: float = 60.0) -> None:

@@ -1,6 +1,8 @@
 """Three real peers of a private cluster that a test may break in any way: `start` makes them whole again."""
 
+import base64
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from pgkeep.adapters.ipfs import Cluster, Endpoint, IpfsVault, Kubo, PeerAddress
+from pgkeep.model import Cid
 from pgkeep.sandbox import binaries, peer_homes, peer_servers, processes, tcp_ports
 from pgkeep.sandbox.place import State, make_private_directory
 from pgkeep.sandbox.processes import Server
@@ -77,6 +80,17 @@ class Peers:
     def blocks(self, index: int) -> Path:
         return peer_servers.homes(self.home)[index - 1].ipfs / "blocks"
 
+    def block(self, index: int, cid: Cid) -> Path:
+        """The file in which that peer keeps that block."""
+        return next(self.blocks(index).rglob(block_file(cid)))
+
+    def replace_disk(self, index: int) -> None:
+        """Its Kubo comes back with its identity, and with nothing else."""
+        self.kill("kubo", index)
+        for folder in ("blocks", "datastore"):
+            shutil.rmtree(self.blocks(index).with_name(folder))
+        self.start()
+
     @contextmanager
     def disk_failing(self, index: int) -> Iterator[None]:
         """Whatever Kubo wants to write into its block store fails meanwhile."""
@@ -113,6 +127,13 @@ def running_peers(home: Path) -> Iterator[Peers]:
         yield peers
     finally:
         peers.stop()
+
+
+def block_file(cid: str) -> str:
+    """The name of a block's file in flatfs: CIDv1 is version, codec and multihash, in base32."""
+    text = cid.removeprefix("b").upper()
+    binary = base64.b32decode(text + "=" * (-len(text) % 8))
+    return base64.b32encode(binary[2:]).decode().rstrip("=") + ".data"
 
 
 def eventually(holds: Callable[[], bool], *, seconds: float = 90.0) -> bool:

@@ -158,6 +158,7 @@ def record(replicated: Replicated, source: Source, journals: JournalStore, vault
             return known
         chain.require_next(backup, after=head.journal)
         _require_kept(backup, head.journal, vault)
+        require_claims(replicated.sealed, vault, copies=replicated.copies)  # a sweep may have come before a late run
         entry = journal.new_entry(replicated, after=head.journal, now=now())
         _keep_number_true(entry, vault)
         return journals.append(head, entry).journal.entry(entry.sequence)

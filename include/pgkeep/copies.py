@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pgkeep.errors import ConfigError, Corrupted, NotReplicated, PgkeepError, Unavailable
 from pgkeep.meter import Meter, unwatched
-from pgkeep.model import Cid, Copy, Digest, Part
+from pgkeep.model import Cid, Copy, Digest, Part, PeerId
 from pgkeep.ports import Holder, Holdings, Place, Watch
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ def proven_copies(wanted: Ciphertext, vault: Holdings, *, copies: int) -> tuple[
     Raises NotReplicated, Unavailable.
     """
     require_claims(wanted, vault, copies=copies)
-    places = {place.peer: place for place in vault.places() if place.local}
+    places = askable(vault)
     proofs = {holder: _proof(wanted, vault, places.get(holder.peer)) for holder in claimed(wanted.cid, vault)}
     held = [
         Copy(peer=holder.peer, name=holder.name, read_back=proof == READ_BACK)
@@ -92,15 +92,26 @@ def proven_copies(wanted: Ciphertext, vault: Holdings, *, copies: int) -> tuple[
     return tuple(held)
 
 
+def askable(vault: Holdings) -> Mapping[PeerId, Place]:
+    """Where each peer that answers now can be asked for what it holds itself. Raises Unavailable: none does."""
+    return {place.peer: place for place in vault.places() if place.local}
+
+
+def gives_whole(wanted: Ciphertext, vault: Holdings, place: Place, *, watch: Watch = unwatched) -> bool:
+    """Whether that place gives the very bytes: read to their end and hashed."""
+    read = Meter(watch(f"{wanted.name}: reading the copy at {place.name}", vault.read(wanted.cid, at=place)))
+    try:
+        read.drain()
+    except Unavailable as error:
+        log.info("%s cannot be read at %s: %s", wanted, place.name, error.what)
+        return False
+    return wanted.is_read_by(read)
+
+
 def _proof(wanted: Ciphertext, vault: Holdings, place: Place | None) -> str:
     if place is None:
         return CLAIMED
-    read = Meter(vault.read(wanted.cid, at=place))
-    try:
-        read.drain()
-    except Unavailable:
-        return NOT_WHOLE
-    return READ_BACK if wanted.is_read_by(read) else NOT_WHOLE
+    return READ_BACK if gives_whole(wanted, vault, place) else NOT_WHOLE
 
 
 def _too_few(wanted: Ciphertext, *, have: int, want: int, status: Mapping[str, str]) -> NotReplicated:

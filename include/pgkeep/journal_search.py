@@ -69,7 +69,7 @@ class JournalSearch:
 
     def read(self, cid: Cid, sequence: int, *, at: Place) -> Journal:
         """The version in that object, as that place gives it. Raises Corrupted, Unavailable, ConfigError."""
-        text = b"".join(self.sealer.open(_limited(self.vault.read(cid, at=at))))
+        text = b"".join(self.sealer.open(limited(self.vault.read(cid, at=at))))
         return journal.read(text, database=self.database, sequence=sequence)
 
     def _read_anywhere(self, cid: Cid, sequence: int) -> Journal:
@@ -177,7 +177,7 @@ def _how_to_go_on(version: int | str) -> str:
     return f"see docs/operating.md, 'A journal that is refused'{hint}"
 
 
-def _limited(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def limited(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """No object that merely bears a journal's name may fill the memory."""
     total = 0
     for chunk in chunks:

@@ -82,7 +82,7 @@ class JournalStore:
 
     def secure(self, head: Head) -> None:
         """Makes sure that a version found is held by enough peers: its writer may have died before that."""
-        self._replicate(self._stored(head), head.journal.sequence)
+        self._replicate(self.measured(head), head.journal.sequence)
 
     def _heard(self, *, at_most_silent: int) -> Listing:
         listing = self.search.listing()
@@ -115,8 +115,8 @@ class JournalStore:
         self._tidy(new, [witness] if witness else [])
         return new
 
-    def _stored(self, head: Head) -> Ciphertext:
-        """A version found, measured where it was found."""
+    def measured(self, head: Head) -> Ciphertext:
+        """A version found, measured where it was found valid. Raises Unavailable: it is nowhere any more."""
         for place in self.vault.places():
             try:
                 self.search.read(head.cid, head.journal.sequence, at=place)

@@ -4,6 +4,7 @@
     pgkeep/<database>/changes/<n>/<part>     the same, of an hour's changes
     pgkeep/<database>/journal/<n>            version n of the journal
     pgkeep/<database>/draft/<n>              a version on its way: litter, if a crash leaves it
+    pgkeep/<database>/audit/<n>              what audit n and those before it have read, and what litter they have seen
     pgkeep/<database>/recorded/<n>/<part>    in Kubo only: version n of the journal has named this part
 
 A database's name stands there with all characters odd in a path or URL %-encoded.
@@ -35,6 +36,11 @@ def journal_name(database: str, *, sequence: int) -> str:
 def draft_name(database: str, *, sequence: int) -> str:
     """The name of a version that is not published yet."""
     return f"{name_prefix(database)}draft/{sequence}"
+
+
+def audit_name(database: str, *, number: int) -> str:
+    """The name of what an audit has written down."""
+    return f"{name_prefix(database)}audit/{number}"
 
 
 def is_draft(name: str, *, database: str) -> bool:

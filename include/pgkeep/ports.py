@@ -5,6 +5,7 @@ of contract tests runs over both.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, Protocol
 
 from pgkeep.inventory import Inventory, SequenceState, Update
@@ -118,6 +119,9 @@ class Source(Protocol):
         Raises Unavailable when another holder does not let go in time, or the server does not answer.
         """
 
+    def at_rest(self) -> AbstractContextManager[bool]:
+        """As `exclusively`; gives whether no dump of this database runs anywhere. If so, none begins before the end."""
+
     def release(self, entry: Entry) -> None:
         """The source may forget what `entry` covers. Where it keeps nothing for us there is nothing to do.
 
@@ -180,6 +184,19 @@ class Envelope:
     integrity_protected: bool
 
 
+class Complaint(Protocol):
+    """Something that somebody should see to. `fatal`: no backup is made as long as it is so."""
+
+    @property
+    def fatal(self) -> bool: ...
+
+    @property
+    def what(self) -> str: ...
+
+    @property
+    def next_step(self) -> str: ...
+
+
 class Sealer(Protocol):
     """Compression, encryption and signature, both ways."""
 
@@ -206,6 +223,9 @@ class Sealer(Protocol):
         Raises Corrupted at the latest at the end, unless a trusted node signed it; ConfigError: no private key here.
         """
 
+    def problems(self, now: datetime) -> Sequence[Complaint]:
+        """What is wrong with the keys, or soon will be; fatal ones first. Raises ConfigError, Unavailable."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -218,10 +238,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """What the cluster says about one peer and one object. `holds`: allocated there and pinned there."""
+    """What the cluster says about one peer and one object. `wanted`: allocated there; `holds`: and pinned."""
 
     peer: PeerId
     name: str
+    wanted: bool
     holds: bool
     status: str
 
@@ -295,3 +316,19 @@ class Vault(Holdings, Protocol):
 
         Raises Unavailable, also when only the own peer is silent: then it may still hold it; repeat it later.
         """
+
+    def fetch(self, cid: Cid, *, name: str, at: Place) -> None:
+        """Lets that very peer fetch from the others what it lacks of an object, and pin it under `name`.
+
+        A block that is there and rotten is no lack: see `scrub`. When this fails the pin may be lost: call it again.
+        Raises Unavailable: not that peer, not all of it to be had, or no progress.
+        """
+
+    def scrub(self, at: Place) -> None:
+        """Lets that very peer read every block it holds; rotten ones are thrown away, and fetched from the others.
+
+        It takes as long as reading that disk. Raises Unavailable: not that peer, or a block is not to be had.
+        """
+
+    def room(self) -> Mapping[str, int]:
+        """Bytes that the cluster may still give to each peer that said so lately, by its name."""

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ from pgkeep.adapters.postgres import (
     server_from_url,
 )
 from pgkeep.ancestry import Archive
+from pgkeep.audit import GRACE, Audit
 from pgkeep.changes import Run
 from pgkeep.drill import Drill
 from pgkeep.errors import ConfigError, JournalMovedOn
@@ -55,6 +57,7 @@ class Site:
     capture: LogicalCapture | CsvlogCapture | None
     journals: JournalStore
     scratch: Callable[[], Target] | None = None
+    grace: timedelta = GRACE
 
     def require_capture(self) -> LogicalCapture | CsvlogCapture:
         """How changes are kept. Raises ConfigError where only full backups are wanted."""
@@ -109,6 +112,19 @@ class Site:
             self.source, self.sealer, self.vault, self.journals, origin=origin, ancestry=ancestry, watch=watch
         )
 
+    def audit(self, *, share: float | None = None, patience: float, watch: Watch) -> Audit:
+        """The audit of all copies. `share`: of the bytes, that is read back; else what the settings say."""
+        return Audit(
+            source=self.source,
+            sealer=self.sealer,
+            vault=self.vault,
+            journals=self.journals,
+            share=share or self.database.audit_share,
+            grace=self.grace,
+            patience=patience,
+            watch=watch,
+        )
+
     def record(
         self, replicated: Replicated, *, origin: Origin, patience: float, watch: Watch, until: Instant | None = None
     ) -> Entry:
@@ -148,6 +164,7 @@ def site_of(
         capture=_capture(source, database),
         journals=journals(settings, database.name, vault=vault, sealer=sealer),
         scratch=_scratch(database, connections, environ=environ),
+        grace=timedelta(days=settings.vault.sweep_days),
     )
 
 

@@ -47,7 +47,11 @@ def database(logging: LoggingServer) -> Iterator[Database]:
 
 
 def literal(value: str | None) -> str:
-    return "NULL" if value is None else "'" + value.replace("'", "''") + "'"
+    """One that says the same whatever standard_conforming_strings is."""
+    if value is None:
+        return "NULL"
+    escaped = value.replace("'", "''").replace("\\", "\\\\")
+    return f" E'{escaped}'" if "\\" in value else f"'{escaped}'"
 
 
 def written(value: Value) -> str | None:

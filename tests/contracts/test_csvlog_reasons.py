@@ -107,9 +107,10 @@ def test_a_server_that_was_killed_and_wrote_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """A real log, torn as a kill tears it; printed by the command, file after file."""
+    logging.rotate()  # what other tests have done to the server is in the files before
     database.run("INSERT INTO t (a) VALUES ('torn')", "INSERT INTO t (a) VALUES ('whole')")
     assert eventually(lambda: len(found_in(logging, database)) == 3)
-    log = b"".join(file.read_bytes() for file in logging.files())
+    log = logging.current().read_bytes()
     at = log.index(b"VALUES ('torn')", log.index(b'"' + database.name.encode()))
     begin = log.rindex(b"\n", 0, at) + 1
     after = log.index(b"\n", at) + 1
@@ -118,7 +119,6 @@ def test_a_server_that_was_killed_and_wrote_on(
     assert main(["csvlog", "parse", str(tmp_path), "--database", database.name]) == 0
     printed, _ = capsys.readouterr()
     assert [json.loads(line) for line in printed.splitlines()] == [
-        SCHEMA,
         "INSERT INTO t (a) VALUES ('torn')",
         "INSERT INTO t (a) VALUES ('whole')",
     ]

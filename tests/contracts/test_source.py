@@ -110,6 +110,39 @@ def test_only_one_writes_at_a_time(world: World) -> None:
     assert order == ["first", "second"]
 
 
+def test_a_source_is_at_rest_unless_a_dump_runs(world: World) -> None:
+    with world.source.at_rest() as resting:
+        assert resting
+    with world.source.snapshot() as snapshot, ExitStack() as stack:
+        chunks = snapshot.dump()
+        stack.callback(getattr(chunks, "close"))  # noqa: B009 - what every generator has, and the port's type has not
+        next(chunks)
+        with world.source.at_rest() as resting:
+            assert not resting
+        for _ in chunks:
+            pass
+        with world.source.at_rest() as resting:
+            assert not resting, "what it wrote is still measured"
+    with world.source.at_rest() as resting:
+        assert resting
+
+
+def test_nobody_writes_while_a_source_is_at_rest(world: World) -> None:
+    order = list[str]()
+
+    def writer() -> None:
+        with world.source.exclusively():
+            order.append("written")
+
+    other = threading.Thread(target=writer)
+    with world.source.at_rest():
+        other.start()
+        other.join(0.3)
+        order.append("rested")
+    other.join()
+    assert order == ["rested", "written"]
+
+
 def test_the_writers_lock_is_free_again_after_an_error(world: World) -> None:
     with pytest.raises(ZeroDivisionError), world.source.exclusively():
         raise ZeroDivisionError

@@ -17,7 +17,7 @@ from pgkeep.airflow.assets import backups, either
 
 Configure = Callable[..., Path]
 NAMES = ("shop", 'we"ird Name', "Ünïcode 数据", "a" * 63, "{{ shop }}", "a/b")
-STORIES = 4
+STORIES = 5
 # Run in a process of its own: what a parse imports and asks for must not depend on what ran before it.
 PARSE = """
 import sys, time
@@ -43,7 +43,7 @@ def dags(configure: Configure) -> dict[str, DAG]:
 
 def test_one_dag_for_each_database(dags: dict[str, DAG]) -> None:
     assert len(dags) == STORIES * len(NAMES)
-    assert {f"pgkeep_shop_{story}" for story in ("full", "changes", "drill", "retire")} <= dags.keys()
+    assert {f"pgkeep_shop_{story}" for story in ("full", "changes", "drill", "retire", "audit")} <= dags.keys()
     assert {getattr(task, "database", None) for dag in dags.values() for task in dag.tasks} == set(NAMES)
 
 
@@ -69,7 +69,7 @@ def test_each_dag_tells_the_story_in_order(dags: dict[str, DAG]) -> None:
 def test_each_dag_is_ready_for_bad_days(dags: dict[str, DAG]) -> None:
     for dag in dags.values():
         assert "pgkeep" in dag.tags
-        assert dag.tags & {"backup", "drill", "retention"}
+        assert dag.tags & {"backup", "drill", "retention", "audit"}
         assert dag.on_failure_callback
         assert (dag.catchup, dag.max_active_runs) == (False, 1)
         assert dag.doc_md
@@ -89,6 +89,21 @@ def test_each_dag_has_an_asset_of_its_own(dags: dict[str, DAG]) -> None:
     assert len({str(asset) for (asset,) in outlets}) == 2 * len(NAMES)
     assert backups("shop", "full").name == "pgkeep/shop/full"
     assert backups("Shop", "full").uri != backups("shop", "full").uri
+
+
+def test_an_audit_is_one_task_once_a_day(dags: dict[str, DAG]) -> None:
+    audits = [dag for dag in dags.values() if "audit" in dag.tags]
+    assert len(audits) == len(NAMES)
+    assert {tuple(dag.task_ids) for dag in audits} == {("audit",)}
+    assert {str(dag.timetable) for dag in audits} == {str(CronDataIntervalTimetable("30 5 * * *", timezone="UTC"))}
+
+
+def test_an_audit_is_scheduled_by_its_own_setting(configure: Configure) -> None:
+    path = configure("shop")
+    own = 'audit_schedule = "@weekly"\naudit_share = 1\n'
+    path.write_text(path.read_text(encoding="utf-8") + "\n" + own, encoding="utf-8")
+    dag = DagBag(str(ROOT / "dags")).dags["pgkeep_shop_audit"]
+    assert dag.timetable == CronDataIntervalTimetable("@weekly", timezone="UTC")
 
 
 def test_changes_are_collected_from_the_first_day_on(configure: Configure) -> None:
@@ -112,7 +127,9 @@ def test_windows_begin_by_the_clock_of_the_database(configure: Configure) -> Non
 def test_a_database_with_full_backups_only(configure: Configure) -> None:
     path = configure("shop")
     path.write_text(path.read_text(encoding="utf-8") + '\ncapture = "none"\n', encoding="utf-8")
-    assert set(DagBag(str(ROOT / "dags")).dags) == {f"pgkeep_shop_{story}" for story in ("full", "drill", "retire")}
+    assert set(DagBag(str(ROOT / "dags")).dags) == {
+        f"pgkeep_shop_{story}" for story in ("full", "drill", "retire", "audit")
+    }
 
 
 def test_a_drill_follows_every_full_backup_where_the_keys_are(dags: dict[str, DAG]) -> None:

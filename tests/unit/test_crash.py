@@ -4,74 +4,17 @@ Whatever the moment: the journal stays readable, it names only what enough peers
 source was told to forget only what the journal names.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Literal
-
 import pytest
 
+from fix_fragile import FragileVault, Killed, When
 from pgkeep import backup, records, restore
 from pgkeep.copies import ciphertext
 from pgkeep.errors import PgkeepError
 from pgkeep.journal_store import JournalStore
 from pgkeep.meter import Meter
-from pgkeep.model import Cid, Entry, Origin, Replicated, Sealed, Stored
+from pgkeep.model import Entry, Origin, Replicated, Sealed, Stored
 from pgkeep.plan import Point, plan
-from pgkeep.ports import Holder, Listing, Place
 from pgkeep.testing import MemorySealer, MemorySource, MemoryTarget, MemoryVault
-
-When = Literal["before", "after"]
-
-
-class Killed(BaseException):
-    """SIGKILL, as far as the code after it can tell: nothing of ours catches it."""
-
-
-class FragileVault:
-    """A vault whose caller is killed at the n-th call, before or after it took effect."""
-
-    def __init__(self, inner: MemoryVault) -> None:
-        self.inner = inner
-        self.fatal: tuple[int, When] | None = None
-        self.calls = 0
-
-    def _touch(self, act: Callable[[], Any]) -> Any:
-        self.calls += 1
-        if self.fatal == (self.calls, "before"):
-            raise Killed
-        done = act()
-        if self.fatal == (self.calls, "after"):
-            raise Killed
-        return done
-
-    def add(self, chunks: Iterable[bytes], *, name: str) -> Cid:
-        return Cid(self._touch(lambda: self.inner.add(chunks, name=name)))
-
-    def own(self) -> Place:
-        return self.inner.own()
-
-    def places(self) -> Sequence[Place]:
-        return self.inner.places()
-
-    def read(self, cid: Cid, *, at: Place) -> Iterator[bytes]:
-        yield from self._touch(lambda: list(self.inner.read(cid, at=at)))
-
-    def pin(self, cid: Cid, *, name: str, copies: int) -> None:
-        self._touch(lambda: self.inner.pin(cid, name=name, copies=copies))
-
-    def label(self, cid: Cid, *, name: str) -> None:
-        self._touch(lambda: self.inner.label(cid, name=name))
-
-    def holders(self, cid: Cid) -> Sequence[Holder]:
-        return list(self._touch(lambda: self.inner.holders(cid)))
-
-    def listing(self, prefix: str) -> Listing:
-        found: Listing = self._touch(lambda: self.inner.listing(prefix))
-        return found
-
-    def drop(self, cid: Cid) -> None:
-        # A killed process lets go of nothing any more.
-        if self.fatal is None or self.calls < self.fatal[0]:
-            self._touch(lambda: self.inner.drop(cid))
 
 
 class Node:

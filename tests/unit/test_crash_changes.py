@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
 
+from fix_fragile import FragileVault, Killed, When
 from pgkeep import chain, restore
 from pgkeep.changes import Run
 from pgkeep.copies import ciphertext
@@ -17,7 +18,6 @@ from pgkeep.model import Cid, Covered, Origin, Stored
 from pgkeep.plan import Point, plan
 from pgkeep.ports import Holder, Listing, Place
 from pgkeep.testing import MemoryCapture, MemorySealer, MemorySource, MemoryTarget, MemoryVault
-from unit.test_crash import FragileVault, Killed, When
 
 
 class WrittenVault(FragileVault):

@@ -14,8 +14,9 @@ def run_failed(context: "Context") -> None:
     run, ti = context.get("dag_run"), context.get("ti")
     dag_id, run_id = (run.dag_id, run.run_id) if run else ("a DAG of pgkeep", "unknown")
     log.error(
-        "BACKUP FAILED: run %s of %s%s (%s). Next: read that task's log in the Airflow UI, do what its last error "
+        "%s FAILED: run %s of %s%s (%s). Next: read that task's log in the Airflow UI, do what its last error "
         "says, then clear the task: it goes on from there.",
+        "AUDIT" if dag_id.endswith("_audit") else "BACKUP",
         run_id,
         dag_id,
         f" in task {ti.task_id}" if ti else "",

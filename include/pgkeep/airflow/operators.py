@@ -233,6 +233,25 @@ class RetireOperator(BackupStep):
             return [fate.entry.sequence for fate in done.fates if not fate.stays]
 
 
+class AuditOperator(BackupStep):
+    """Has every peer prove what it holds, repairs what can be repaired, and sweeps litter. Hands on the `Report`.
+
+    `share`: of all bytes, that is read back; else what the settings say. `patience`: seconds for copies made anew.
+    """
+
+    def __init__(self, *, share: float | None = None, patience: float = 600.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.share = share
+        self.patience = patience
+
+    def execute(self, context: "Context") -> Record:
+        with airflow_outcome():
+            report = self.site().audit(share=self.share, patience=self.patience, watch=log_lines(log)).run()
+            log.info("\n".join(sentences.audited(report)))
+            report.require_well()
+            return records.encode(report)
+
+
 def origin(context: "Context") -> Origin:
     """Who makes this backup: this host, and the try of the task."""
     ti = context["ti"]

@@ -47,6 +47,14 @@ def seconds(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0 up. Next: write one, as 600")
 
 
+def share(text: str) -> float:
+    """A command line's part of a whole. Raises ArgumentTypeError."""
+    with contextlib.suppress(ValueError):
+        if 0 < (found := float(text)) <= 1:
+            return found
+    raise argparse.ArgumentTypeError(f"{text!r} is no number above 0, up to 1. Next: write one, as 0.1 for a tenth")
+
+
 def moment(text: str) -> Instant:
     """A command line's moment: ISO 8601 with its time zone. Raises ArgumentTypeError."""
     with contextlib.suppress(ValueError):

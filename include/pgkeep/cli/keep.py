@@ -1,4 +1,4 @@
-"""init, backup, list, check: keeping a database."""
+"""init, remove, backup, list, audit, check: keeping a database."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pgkeep import backup, lpbm, preflight, records, sentences, settings, wiring
 from pgkeep.ancestry import LegacyFile
-from pgkeep.cli.context import Commands, connections, given, loaded_settings, seconds, watch
+from pgkeep.cli.context import Commands, connections, given, loaded_settings, seconds, share, watch
 from pgkeep.cli.pending import Pending
 from pgkeep.errors import ConfigError, PgkeepError, Unavailable
 from pgkeep.model import Entry, Origin, Sealed, Stored
@@ -55,6 +55,16 @@ def add_commands(commands: Commands) -> None:
     command.add_argument("--json", action="store_true", help="as JSON, with every CID")
     command.add_argument("--journal", metavar="VERSION|CID", type=given, help="a version of the journal that you trust")
     command.set_defaults(run=list_backups)
+
+    command = commands.add_parser("audit", help="make each peer prove what it holds, repair it, remove litter")
+    command.add_argument("name", metavar="NAME", type=given)
+    command.add_argument(
+        "--share", metavar="PART", type=share, help="of all bytes, that is read back (default: audit_share); 1: all"
+    )
+    command.add_argument("--wait", metavar="SECONDS", type=seconds, default=600.0, help="for new copies (default: 600)")
+    command.add_argument("--dry-run", action="store_true", help="read, and change nothing")
+    command.add_argument("--json", action="store_true", help="the report as JSON")
+    command.set_defaults(run=audit)
 
     command = commands.add_parser("check", help="run every preflight and say what passed")
     command.add_argument("name", metavar="NAME", type=given, nargs="?", help="default: every configured database")
@@ -145,6 +155,14 @@ def _captured(site: wiring.Site, origin: Origin, chosen: argparse.Namespace) -> 
         assert isinstance(found, Stored), "nothing covers what was not asked for"
         stored = found
     return backup.check(stored, site.sealer, site.vault)
+
+
+def audit(chosen: argparse.Namespace) -> None:
+    """`pgkeep audit NAME`: says all it has found before it fails."""
+    site = wiring.site(loaded_settings(), chosen.name, connections())
+    report = site.audit(share=chosen.share, patience=chosen.wait, watch=watch()).run(dry_run=chosen.dry_run)
+    print(json.dumps(records.encode(report), indent=1) if chosen.json else "\n".join(sentences.audited(report)))
+    report.require_well()
 
 
 def list_backups(chosen: argparse.Namespace) -> None:

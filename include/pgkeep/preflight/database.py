@@ -74,7 +74,7 @@ def _journal(site: Site, about: str) -> Iterator[Finding]:
 
 def _room_for_another(site: Site, newest: tuple[Entry, ...], about: str) -> Iterator[Finding]:
     """The next backup will be about as large as the last."""
-    free = {peer.name: peer.free for peer in site.vault.health().peers if peer.free is not None}
+    free = site.vault.room()
     for entry in newest:
         for name, room in free.items():
             if room < 2 * entry.backup.size:

@@ -30,6 +30,9 @@ class Vault:
 
     copies: int = setting("how many distinct peers must hold every object", values.count, default=3)
     replication_hours: float = setting("how long a copy may take before the run fails", values.hours, default=24.0)
+    sweep_days: int = setting(
+        "days that what no journal names stays before an audit removes it", values.count, default=7
+    )
     peers: tuple[Peer, ...] = setting("the peers, this node's own first", values.untouched)
 
 
@@ -69,6 +72,10 @@ class Database:
         default="logical",
     )
     changes_schedule: str = setting("cron expression of the collection of changes", values.cron, default="0 * * * *")
+    audit_schedule: str = setting("cron expression of the audit, once a day", values.cron, default="30 5 * * *")
+    audit_share: float = setting(
+        "share of all bytes on all peers that is read back each day, above 0 and up to 1", values.share, default=0.1
+    )
     begins: datetime | None = setting(
         "when the collections begin, as 2026-01-31T14:05:00Z: runs missed since are made up for; pgkeep init writes it",
         values.moment,
@@ -186,7 +193,7 @@ def parse(document: Mapping[str, Any]) -> Settings:
     }
     problems += _default_problems(defaults)
     if vault is not None:
-        problems += _vault_problems(vault)
+        problems += [*_vault_problems(vault), *_sweep_problems(vault)]
     if keys is not None:
         problems += _key_problems(keys)
     problems += _clashes([database for database in databases.values() if database])
@@ -257,6 +264,14 @@ def _vault_problems(vault: Vault) -> Iterator[str]:
     for door, times in doors.items():
         if times > 1:
             yield f"vault.peers: {door} stands {times} times; every peer has connections of its own"
+
+
+def _sweep_problems(vault: Vault) -> Iterator[str]:
+    if 24 * vault.sweep_days <= vault.replication_hours:
+        yield (
+            f"vault.sweep_days: is {vault.sweep_days}, but copies may take {vault.replication_hours:g} hours; "
+            "write more, or what still waits for its copies would be removed"
+        )
 
 
 def _key_problems(keys: Keys) -> Iterator[str]:

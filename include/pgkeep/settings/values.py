@@ -80,6 +80,13 @@ def hours(value: object) -> float:
     return float(value)
 
 
+def share(value: object) -> float:
+    """A part of a whole."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise ValueError("write a number above 0, up to 1: 0.1 is a tenth")
+    return float(value)
+
+
 def path(value: object) -> Path:
     """An absolute path: a relative one would mean something else in every process."""
     if not isinstance(value, str) or not Path(value).expanduser().is_absolute():

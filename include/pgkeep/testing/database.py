@@ -57,12 +57,15 @@ class Done:
 class MemorySource:
     """A database that is nothing but its inventory. `dies_after`: bytes of dump after which pg_dump is killed.
 
-    `disturbances`: how many dumps from now on find a table rewritten.
+    `disturbances`: how many dumps from now on find a table rewritten. `dumping`: moments that are open.
+    `filling`: bytes in a dump beside its rows, other ones at each moment.
     """
 
     holding: Inventory = field(default_factory=sample_inventory)
     dies_after: int | None = None
     disturbances: int = 0
+    dumping: int = 0
+    filling: int = 5000
     history: list[Done] = field(default_factory=list)
     released: list[int] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -81,7 +84,16 @@ class MemorySource:
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         self.disturbances, disturbed = max(0, self.disturbances - 1), self.disturbances > 0
-        yield MemorySnapshot(self.holding, dies_after=self.dies_after, disturbed=disturbed)
+        self.dumping += 1
+        try:
+            yield MemorySnapshot(self.holding, dies_after=self.dies_after, disturbed=disturbed, filling=self.filling)
+        finally:
+            self.dumping -= 1
+
+    @contextmanager
+    def at_rest(self) -> Iterator[bool]:
+        with self.exclusively():
+            yield not self.dumping
 
     @contextmanager
     def exclusively(self) -> Iterator[None]:
@@ -103,6 +115,7 @@ class MemorySnapshot:
     holding: Inventory
     dies_after: int | None = None
     disturbed: bool = False
+    filling: int = 5000
 
     @property
     def cut(self) -> Cut:
@@ -115,7 +128,8 @@ class MemorySnapshot:
     def dump(self) -> Iterator[bytes]:
         if self.disturbed:
             raise Disturbed("document was rewritten", next_step="run it again")
-        text = json.dumps({"rows": self.holding.totals.rows, "filling": "x" * 5000}).encode()
+        filling = hashlib.shake_128(self.cut.snapshot.encode()).hexdigest(self.filling // 2)
+        text = json.dumps({"rows": self.holding.totals.rows, "filling": filling}).encode()
         yield text[: self.dies_after]
         if self.dies_after is not None:
             raise Unavailable("pg_dump was killed", next_step="run it again")

@@ -4,12 +4,13 @@ import hashlib
 import itertools
 import json
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from pgkeep.errors import ConfigError, Corrupted
 from pgkeep.model import KeyFingerprint
-from pgkeep.ports import Audience, Envelope
+from pgkeep.ports import Audience, Complaint, Envelope
 
 END = b"-----END MEMORY MESSAGE-----\n"
 NODE = KeyFingerprint("A" * 40)
@@ -20,7 +21,7 @@ RECIPIENTS = (KeyFingerprint("B" * 40), KeyFingerprint("C" * 40))
 class MemorySealer:
     """Seals by writing down who may read and who signed, with a checksum at the end. It hides nothing: for tests only.
 
-    `holds`: the keys whose private halves are here. `expired`: keys that seal no more.
+    `holds`: the keys whose private halves are here. `expired`: keys that seal no more. `complaints`: about the keys.
     """
 
     signer: KeyFingerprint = NODE
@@ -28,6 +29,7 @@ class MemorySealer:
     holds: frozenset[KeyFingerprint] = frozenset({NODE, RECIPIENTS[0]})
     trusted: frozenset[KeyFingerprint] = frozenset({NODE})
     expired: frozenset[KeyFingerprint] = frozenset()
+    complaints: Sequence[Complaint] = ()
 
     def readers(self, audience: Audience) -> frozenset[KeyFingerprint]:
         return frozenset(self.recipients) | ({self.signer} if audience == "journal" else frozenset())
@@ -54,6 +56,9 @@ class MemorySealer:
         yield content
         if header["by"] not in self.trusted:
             raise Corrupted(f"signed by {header['by']}, whom nobody trusts", next_step="find out who that is")
+
+    def problems(self, now: datetime) -> Sequence[Complaint]:
+        return self.complaints
 
     def _parse(self, cipher: Iterable[bytes]) -> tuple[dict[str, str], bytes]:
         message = b"".join(cipher)

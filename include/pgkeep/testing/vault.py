@@ -1,7 +1,7 @@
 """A private cluster in memory."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pgkeep.errors import Unavailable
@@ -11,17 +11,52 @@ from pgkeep.ports import Holder, Listing, Place
 
 @dataclass
 class MemoryPeer:
-    """One peer: its blocks, its own pin names, and whether it is there at all. `keeps`: it takes no pin away."""
+    """One peer: its blocks, its own pin names, and whether it is there at all. `unpinned`: pins that it has lost.
+
+    `keeps`: it takes no pin away. `worn`: its disk takes no new bytes. `room`: bytes it may still be given.
+    """
 
     name: str
     up: bool = True
     keeps: bool = False
     objects: dict[Cid, bytes] = field(default_factory=dict)
     pins: dict[Cid, str] = field(default_factory=dict)
+    unpinned: set[Cid] = field(default_factory=set)
+    worn: bool = False
+    room: int = 10**12
 
     @property
     def id(self) -> PeerId:
         return PeerId(f"id-{self.name}")
+
+    def flip(self, cid: Cid) -> None:
+        """A bit of that object rots."""
+        content = self.objects[cid]
+        self.objects[cid] = bytes([content[0] ^ 1]) + content[1:]
+
+    def lose(self, cid: Cid) -> None:
+        """Its blocks vanish; the pin stays."""
+        del self.objects[cid]
+
+    def unpin(self, cid: Cid) -> None:
+        """Its Kubo forgets the pin."""
+        self.pins.pop(cid, None)
+        self.unpinned.add(cid)
+
+    def new_disk(self) -> None:
+        """All that it held is gone."""
+        self.unpinned |= self.objects.keys()
+        self.objects.clear()
+        self.pins.clear()
+
+    def has_whole(self, cid: Cid) -> bool:
+        return cid in self.objects and _cid(self.objects[cid]) == cid
+
+    def take(self, cid: Cid, content: bytes | None) -> None:
+        """Pins it, and stores what it lacks, if anybody has it and its disk is well."""
+        self.unpinned.discard(cid)
+        if content is not None and not self.worn:
+            self.objects.setdefault(cid, content)
 
 
 class MemoryVault:
@@ -35,7 +70,7 @@ class MemoryVault:
         self._require_own()
         content = b"".join(chunks)
         self._require_own()
-        cid = Cid("bafy" + hashlib.sha256(content).hexdigest())
+        cid = _cid(content)
         self.peers[0].objects[cid] = content
         self.peers[0].pins[cid] = name
         return cid
@@ -59,15 +94,13 @@ class MemoryVault:
 
     def pin(self, cid: Cid, *, name: str, copies: int) -> None:
         up = self._up()
-        holding = sorted(up, key=lambda peer: cid not in peer.objects)
+        holding = sorted(up, key=lambda peer: (peer is not self.peers[0], cid not in peer.objects))
         if len(up) < copies:
             raise Unavailable(f"not enough peers for {copies} copies", next_step="bring the others back")
-        content = next((peer.objects[cid] for peer in up if cid in peer.objects), None)
-        chosen = holding[:copies]
+        content, chosen = self._whole(cid), holding[:copies]
         self.cluster[cid] = (name, tuple(peer.id for peer in chosen))
         for peer in chosen:
-            if content is not None:
-                peer.objects.setdefault(cid, content)
+            peer.take(cid, content)
 
     def label(self, cid: Cid, *, name: str) -> None:
         self._require_own()
@@ -78,7 +111,7 @@ class MemoryVault:
     def holders(self, cid: Cid) -> Sequence[Holder]:
         self._up()
         allocated = self.cluster.get(cid, ("", ()))[1]
-        return [self._holder(peer, allocated) for peer in self.peers]
+        return [self._holder(peer, allocated, cid) for peer in self.peers]
 
     def listing(self, prefix: str) -> Listing:
         up = self._up()
@@ -104,10 +137,43 @@ class MemoryVault:
             if not peer.keeps:
                 peer.objects.pop(cid, None)
                 peer.pins.pop(cid, None)
+                peer.unpinned.discard(cid)
 
-    def _holder(self, peer: MemoryPeer, allocated: Sequence[PeerId]) -> Holder:
+    def fetch(self, cid: Cid, *, name: str, at: Place) -> None:
+        peer = self._at(at)
+        if cid in peer.objects and not peer.has_whole(cid):
+            peer.unpin(cid)
+            raise Unavailable(f"{at.name} has a block with another hash", next_step="scrub it")
+        peer.take(cid, self._whole(cid))
+        if cid not in peer.objects:
+            raise Unavailable(f"{at.name} makes no progress with {cid}", next_step="bring more peers back")
+        peer.pins[cid] = name
+
+    def scrub(self, at: Place) -> None:
+        peer = self._at(at)
+        for cid in [cid for cid in peer.objects if not peer.has_whole(cid)]:
+            peer.lose(cid)
+            if (content := self._whole(cid)) is not None and not peer.worn:
+                peer.objects[cid] = content
+
+    def room(self) -> Mapping[str, int]:
+        return {peer.name: peer.room for peer in self._up()}
+
+    def _at(self, place: Place) -> MemoryPeer:
+        found = next((peer for peer in self._up() if peer.id == place.peer), None)
+        if found is None:
+            raise Unavailable(f"{place.name} does not answer", next_step="start it")
+        return found
+
+    def _whole(self, cid: Cid) -> bytes | None:
+        return next((peer.objects[cid] for peer in self._up() if peer.has_whole(cid)), None)
+
+    def _holder(self, peer: MemoryPeer, allocated: Sequence[PeerId], cid: Cid) -> Holder:
         status = "cluster_error" if not peer.up else "pinned" if peer.id in allocated else "remote"
-        return Holder(peer=peer.id, name=peer.name, holds=status == "pinned", status=status)
+        if status == "pinned" and cid in peer.unpinned:
+            status = "unexpectedly_unpinned"
+        wanted = peer.id in allocated
+        return Holder(peer=peer.id, name=peer.name, wanted=wanted, holds=status == "pinned", status=status)
 
     def _require_own(self) -> None:
         if not self.peers[0].up:
@@ -118,3 +184,7 @@ class MemoryVault:
         if not up:
             raise Unavailable("no peer answers", next_step="start one")
         return up
+
+
+def _cid(content: bytes) -> Cid:
+    return Cid("bafy" + hashlib.sha256(content).hexdigest())

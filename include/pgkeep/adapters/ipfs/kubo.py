@@ -1,12 +1,14 @@
 """A Kubo daemon's RPC interface (docs.ipfs.tech/reference/kubo/rpc), as far as a vault needs it."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
+from typing import Any
 
 from pgkeep.errors import Unavailable
 from pgkeep.model import Cid, PeerId
 
-from .answers import lines, pick
+from .answers import lines, names_in, pick
 from .door import STALL_SECONDS, Door, Endpoint
 from .upload import Interrupted, Upload
 
@@ -84,6 +86,28 @@ class Kubo:
         with self._door.ask("POST", API + "pin/add", {"arg": cid, "name": name, "offline": "true"}) as response:
             return cid in pick(response.json(), "Pins", list)
 
+    def fetch(self, cid: Cid, *, name: str) -> None:
+        """Pins an object under `name`, and fetches from the neighbours what is missing here.
+
+        A rotten block is refused, and then the pin there was is gone: `scrub`, and fetch again.
+        """
+        params = {"arg": cid, "name": name, "progress": "true"}
+        with self._door.ask("POST", API + "pin/add", params) as response:
+            said = list(self._moving(response.iter_lines()))
+        if not said or cid not in names_in(said[-1], "Pins"):
+            raise Unavailable(
+                f"{self} could not get all of {cid}", next_step="see that daemon's log; then run it again"
+            )
+
+    def scrub(self) -> None:
+        """Reads every block that is here; rotten ones are removed, and fetched from the neighbours.
+
+        Whether that went well the objects show: Kubo says it in English only.
+        """
+        with self._door.ask("POST", API + "repo/verify", {"drop": "true", "heal": "true"}) as response:
+            for _ in response.iter_lines():
+                pass
+
     def unpin(self, cid: Cid) -> None:
         """Lets go of a recursive pin. That it is not pinned is no error."""
         if cid not in self.pins():
@@ -94,6 +118,20 @@ class Kubo:
         except Unavailable:
             if cid in self.pins():  # else somebody else, most likely the cluster peer, was faster
                 raise
+
+    def _moving(self, reported: Iterator[bytes]) -> Iterator[Any]:
+        """What a daemon reports twice a second, as long as it gets on. Raises Unavailable: it does not any more."""
+        before, since = None, time.monotonic()
+        for text in reported:
+            for line in lines(text):
+                yield line
+                if line != before:
+                    before, since = line, time.monotonic()
+            if time.monotonic() - since > self._door.stall:
+                raise Unavailable(
+                    f"{self} made no progress for {self._door.stall:.0f} s",
+                    next_step="bring the peers that have it back, then run it again",
+                )
 
     def _send(self, upload: Upload, name: str) -> Cid:
         params = {

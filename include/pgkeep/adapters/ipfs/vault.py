@@ -1,6 +1,6 @@
 """The vault: this node's own Kubo and cluster peer, and the others' wherever they may be asked."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -45,13 +45,7 @@ class IpfsVault:
         return [*local, Place(peer=local[0].peer, name=local[0].name, local=False)]
 
     def read(self, cid: Cid, *, at: Place) -> Iterator[bytes]:
-        kubo = dict(kubos(self._peers)).get(at.name)
-        if kubo is None:
-            raise ConfigError(
-                f"no peer named {at.name} with a Kubo connection is configured",
-                next_step="see [[vault.peers]] in pgkeep.toml",
-            )
-        yield from kubo.cat(cid, offline=at.local)
+        yield from self._kubo(at).cat(cid, offline=at.local)
 
     def pin(self, cid: Cid, *, name: str, copies: int) -> None:
         own = self._own_member()
@@ -113,7 +107,18 @@ class IpfsVault:
         """
         answers = ask_all((name, partial(cluster.unpin, cid)) for name, cluster in clusters(self._peers))
         answers.require_one()
+        ask_all((name, partial(kubo.unpin, cid)) for name, kubo in kubos(self._peers))  # what no cluster peer knows
         self._own.kubo.unpin(cid)
+
+    def fetch(self, cid: Cid, *, name: str, at: Place) -> None:
+        self._kubo(at).fetch(cid, name=name)
+
+    def scrub(self, at: Place) -> None:
+        self._kubo(at).scrub()
+
+    def room(self) -> Mapping[str, int]:
+        """As the port says, by the names that people gave to the peers."""
+        return {peer.name: peer.free for peer in self.health().peers if peer.free is not None}
 
     # --- beyond the port -----------------------------------------------------------------------------------------
 
@@ -125,6 +130,15 @@ class IpfsVault:
         return VaultHealth(peers=tuple(peer for _, peer in examined.given))
 
     # --- how -----------------------------------------------------------------------------------------------------
+
+    def _kubo(self, at: Place) -> Kubo:
+        kubo = dict(kubos(self._peers)).get(at.name)
+        if kubo is None:
+            raise ConfigError(
+                f"no peer named {at.name} with a Kubo connection is configured",
+                next_step="see [[vault.peers]] in pgkeep.toml",
+            )
+        return kubo
 
     def _any_cluster(self, question: Callable[[Cluster], T]) -> T:
         return ask_in_turn((cluster for _, cluster in clusters(self._peers)), question)
@@ -171,6 +185,7 @@ def _holder(claim: Claim) -> Holder:
     return Holder(
         peer=claim.kubo or PeerId(claim.member),
         name=claim.name,
+        wanted=claim.allocated,
         holds=claim.pinned,
         status=f"{status} ({claim.error})" if claim.error else status,
     )

@@ -29,6 +29,8 @@ from .slot import advance
 log = logging.getLogger(__name__)
 
 OLDEST = 13
+DUMPS = "SELECT pg_advisory_xact_lock_shared(%s)"
+NO_DUMP = "SELECT pg_try_advisory_xact_lock(%s)"
 
 
 class PostgresSource:
@@ -87,9 +89,22 @@ class PostgresSource:
         within the block. In that last case somebody else may have written meanwhile: do the block's work again, from
         the look at what there is (recording is idempotent).
         """
+        with self._exclusively():
+            yield
+
+    @contextmanager
+    def at_rest(self) -> Iterator[bool]:
+        """As `exclusively`; says whether no dump of this database runs. Then one that begins waits for the end."""
+        with self._exclusively() as connection:
+            with translated(self.server):
+                row = connection.execute(NO_DUMP, [dump_lock_key(self.dbname)]).fetchone()
+            yield row == (True,)
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[Session]:
         with contextlib.closing(connect(self.server, self.dbname)) as connection:
             self._lock(connection)
-            yield
+            yield connection
             with translated(self.server):
                 connection.execute("COMMIT")
 
@@ -151,6 +166,7 @@ class PostgresSnapshot:
             f"--lock-wait-timeout={int(self.lock_wait * 1000)}ms",
             *(f"--exclude-table-data={table.pattern}" for table in self.ignored.tables),
         ]
+        self._say_that_it_runs()
         try:
             with contextlib.closing(read(self._command("pg_dump", arguments))) as chunks:
                 first = next(chunks, b"")
@@ -177,6 +193,11 @@ class PostgresSnapshot:
     def inventory(self) -> Inventory:
         """Counts and fingerprints of what `dump` wrote, and the sequences as they stood when it began."""
         return take_inventory(self.moment, ignored=self.ignored, sequences=self._sequences)
+
+    def _say_that_it_runs(self) -> None:
+        """Until the moment ends, whoever sweeps litter sees it: on the connection whose locks nobody lets go of."""
+        with translated(self.moment.server):
+            self.moment.connections[-1].execute(DUMPS, [dump_lock_key(self.moment.dbname)])
 
     def _hold_still(self) -> None:
         """Called when pg_dump has all its locks: it has just read the sequences."""
@@ -225,12 +246,20 @@ def require_privileges(connection: Session, label: str) -> None:
 
 
 def journal_lock_key(dbname: str) -> int:
-    """The key of the advisory lock under which a database's journal is written.
+    """The key of the advisory lock under which a database's journal is written."""
+    return _lock_key("journal", dbname)
 
-    Applications lock small numbers of their own choice, or hashes of their own texts; 64 bits of a SHA-256 over a text
-    that begins with our name will not meet them.
+
+def dump_lock_key(dbname: str) -> int:
+    """The key of the advisory lock that all dumps of a database share."""
+    return _lock_key("dump", dbname)
+
+
+def _lock_key(what: str, dbname: str) -> int:
+    """Applications lock small numbers of their own choice, or hashes of their own texts; 64 bits of a SHA-256 over a
+    text that begins with our name will not meet them.
     """
-    digest = hashlib.sha256(b"pgkeep journal\0" + dbname.encode()).digest()
+    digest = hashlib.sha256(f"pgkeep {what}\0{dbname}".encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
 
 

@@ -1,0 +1,169 @@
+"""What must be in the vault: the parts of all entries, and the journal's last versions."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from pgkeep.audit.report import Problem
+from pgkeep.copies import Ciphertext
+from pgkeep.errors import Corrupted, PgkeepError
+from pgkeep.journal import Ancestor, Head, Journal, check_link
+from pgkeep.journal_store import KEPT_VERSIONS, JournalStore
+from pgkeep.model import Cid, Entry, PeerId
+from pgkeep.pin_names import journal_name, numbered, part_name, recorded_name
+from pgkeep.ports import Holder, Listing, Place, Vault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """An object that must be there. `pin`: its name in the cluster; `label`: in Kubo; `always`: read at each audit.
+
+    `read_back`: the peers that gave its bytes when it was recorded.
+    """
+
+    wanted: Ciphertext
+    pin: str
+    label: str
+    always: bool = False
+    read_back: frozenset[PeerId] = frozenset()
+
+    @property
+    def cid(self) -> Cid:
+        return self.wanted.cid
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.wanted.size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A copy that can be asked for."""
+
+    kept: Kept
+    place: Place
+
+    def __str__(self) -> str:
+        return f"{self.kept.wanted} at {self.place.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Who is said to hold an object: `held`, where it can be asked for, and `far`, where it cannot now.
+
+    `lacking`: where it can be asked for, is wanted, and is not pinned, though its blocks may be there.
+    """
+
+    kept: Kept
+    held: tuple[Held, ...]
+    far: tuple[Holder, ...]
+    lacking: tuple[Held, ...]
+
+    @property
+    def claims(self) -> int:
+        """Distinct peers that are said to hold it."""
+        return len(self.held) + len(self.far)
+
+    @property
+    def askable(self) -> tuple[Held, ...]:
+        """The copies that there are to be, wherever they can be asked for."""
+        return (*self.held, *self.lacking)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Versions:
+    """The journal's kept versions, newest first, and why one of them cannot be had."""
+
+    heads: tuple[Head, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def newest(self) -> Journal:
+        return self.heads[0].journal
+
+    @property
+    def wanted(self) -> frozenset[Cid]:
+        """The objects that must be there: the kept versions, and what the newest one names."""
+        parts = {part.cid for entry in self.newest.entries for part in entry.backup.parts}
+        return frozenset(parts | {head.cid for head in self.heads})
+
+    @property
+    def named(self) -> frozenset[Cid]:
+        """The objects that any of them names, and they themselves."""
+        entries = (entry for head in self.heads for entry in head.journal.entries)
+        parts = {part.cid for entry in entries for part in entry.backup.parts}
+        return frozenset(parts | {head.cid for head in self.heads})
+
+
+def versions(head: Head, journals: JournalStore) -> Versions:
+    """The last versions, each found by what the one after it says, whether it is still pinned or not."""
+    heads, problems = [head], list[Problem]()
+    while len(heads) < KEPT_VERSIONS and (before := heads[-1].journal.previous) is not None:
+        try:
+            older = _version(before, journals)
+            check_link(heads[-1].journal, older)
+        except PgkeepError as error:
+            problems.append(_lost(before, error, journals.database))
+            break
+        heads.append(older)
+    return Versions(heads=tuple(heads), problems=tuple(problems))
+
+
+def _version(known: Ancestor, journals: JournalStore) -> Head:
+    valid, refused = journals.search.sift(known.sequence, frozenset({known.cid}))
+    if not valid:
+        raise refused[0]
+    return valid[0]
+
+
+def _lost(known: Ancestor, error: PgkeepError, database: str) -> Problem:
+    return Problem(
+        kind="Corrupted" if isinstance(error, Corrupted) else "notice",
+        about=f"version {known.sequence} of the journal ({known.cid})",
+        what=f"cannot be read any more: {error.what}",
+        next_step=f"see docs/operating.md, 'A journal that is refused'; what is newer is whole: pgkeep list {database}",
+    )
+
+
+def holdings(found: Versions, journals: JournalStore, listing: Listing) -> tuple[Kept, ...]:
+    """Each object once, oldest entry first. Raises Unavailable: a version was there a moment ago, and is not now."""
+    labels = numbered(listing.names, database=journals.database, what="recorded")
+    known = {cid: number for number in sorted(labels) for cid in labels[number]}
+    of_journal = [_journal_object(head, journals) for head in found.heads]
+    of_entries = [kept for entry in found.newest.entries for kept in _parts(entry, known)]
+    return tuple({kept.cid: kept for kept in [*of_journal, *of_entries]}.values())
+
+
+def _journal_object(head: Head, journals: JournalStore) -> Kept:
+    name = journal_name(journals.database, sequence=head.journal.sequence)
+    return Kept(wanted=journals.measured(head), pin=name, label=name, always=True)
+
+
+def _parts(entry: Entry, known: Mapping[Cid, int]) -> Iterator[Kept]:
+    """`known`: the version of the journal that an object's label shows to have existed. A repair keeps that proof."""
+    backup = entry.backup
+    for part in backup.parts:
+        version = known.get(part.cid, entry.sequence)
+        yield Kept(
+            wanted=Ciphertext(
+                name=f"{part.name} of entry {entry.sequence}", cid=part.cid, size=part.size, digest=part.digest
+            ),
+            pin=part_name(backup.database, kind=backup.kind, number=entry.sequence, part=part.name),
+            label=recorded_name(backup.database, sequence=version, part=part.name),
+            read_back=frozenset(copy.peer for copy in entry.holders.get(part.cid, ()) if copy.read_back),
+        )
+
+
+def standing(kept: Kept, vault: Vault, places: Mapping[PeerId, Place]) -> Standing:
+    """Who is said to hold it now; `places`: where peers can be asked. Raises Unavailable: nobody can say."""
+    holders = vault.holders(kept.cid)
+    return Standing(
+        kept=kept,
+        held=_askable(kept, (holder for holder in holders if holder.holds), places),
+        far=tuple(holder for holder in holders if holder.holds and holder.peer not in places),
+        lacking=_askable(kept, (holder for holder in holders if holder.wanted and not holder.holds), places),
+    )
+
+
+def _askable(kept: Kept, holders: Iterable[Holder], places: Mapping[PeerId, Place]) -> tuple[Held, ...]:
+    return tuple(Held(kept=kept, place=places[holder.peer]) for holder in holders if holder.peer in places)

@@ -1,0 +1,152 @@
+"""What audits remember: which copy was last read back by which audit, and since when litter is known.
+
+It lies in the vault, sealed like the journal, so that it outlives this host and Airflow, and nobody else can write it.
+Several may be there, after a crash or after two audits at once: all of them together are the ledger, so no lock is
+needed. Lost, it costs time and no data: what was read is read again, and litter is new again.
+"""
+
+import functools
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from pgkeep import records
+from pgkeep.errors import ConfigError, Corrupted, PgkeepError, Unavailable
+from pgkeep.journal import Journal
+from pgkeep.journal_search import limited
+from pgkeep.model import Cid, Instant, PeerId
+from pgkeep.pin_names import audit_name, numbered
+from pgkeep.ports import Listing, Sealer, Vault
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """Where the journal stood: its version, and the newest entry's moment by the source's clock and by the writer's."""
+
+    version: int
+    cut: Instant
+    recorded: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """After audit `number`. `audits`: when each ended that is still of interest, by its number.
+
+    `read`: by CID and peer, the last audit that got the very bytes there. `litter`: by CID, where the journal stood
+    when an audit first saw it.
+    """
+
+    format: int
+    database: str
+    number: int
+    audits: Mapping[str, Instant]
+    read: Mapping[str, Mapping[str, int]]
+    litter: Mapping[str, Sight]
+
+    def last_read(self, cid: Cid, peer: PeerId) -> int | None:
+        """The audit that last read that copy back, or None."""
+        return self.read.get(cid, {}).get(peer)
+
+    @property
+    def ended(self) -> Instant | None:
+        """When the last audit ended, by its host's clock."""
+        return self.audits.get(str(self.number))
+
+
+def blank(database: str) -> Ledger:
+    """Before the first audit."""
+    return Ledger(format=FORMAT, database=database, number=0, audits={}, read={}, litter={})
+
+
+def sight(journal: Journal) -> Sight:
+    """Where the journal stands. By its last line, not its latest moment: a clock that was ahead once is forgotten."""
+    if not journal.entries:
+        return Sight(version=journal.sequence, cut=journal.written, recorded=journal.written)
+    last = journal.entries[-1]
+    return Sight(version=journal.sequence, cut=last.backup.cut.time, recorded=last.recorded)
+
+
+def merged(ledgers: Iterable[Ledger], database: str) -> Ledger:
+    """All of them together: the last reading of each copy, the first sight of each piece of litter."""
+    return functools.reduce(_together, ledgers, blank(database))
+
+
+def _together(one: Ledger, other: Ledger) -> Ledger:
+    return replace(
+        one,
+        number=max(one.number, other.number),
+        audits={**one.audits, **other.audits},
+        read={cid: _last(one.read.get(cid, {}), other.read.get(cid, {})) for cid in {**one.read, **other.read}},
+        litter={**other.litter, **{cid: _first(seen, other.litter.get(cid)) for cid, seen in one.litter.items()}},
+    )
+
+
+def _last(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {peer: max(one.get(peer, 0), other.get(peer, 0)) for peer in {**one, **other}}
+
+
+def _first(one: Sight, other: Sight | None) -> Sight:
+    return one if other is None or one.version <= other.version else other
+
+
+def following(
+    ledger: Ledger, *, read: Mapping[str, Mapping[str, int]], litter: Mapping[str, Sight], ended: Instant
+) -> Ledger:
+    """After one audit more. Of the moments of audits, those that a copy was last read in are kept."""
+    number = ledger.number + 1
+    audits = {**ledger.audits, str(number): ended}
+    wanted = {str(last) for peers in read.values() for last in peers.values()} | {str(number)}
+    return replace(
+        ledger,
+        number=number,
+        audits={of: moment for of, moment in audits.items() if of in wanted},
+        read=read,
+        litter=litter,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledgers:
+    """Where the ledger of one database is kept."""
+
+    database: str
+    vault: Vault
+    sealer: Sealer
+    copies: int
+
+    def find(self, listing: Listing) -> Mapping[Cid, Ledger]:
+        """Those that can be read. What else bears such a name is litter."""
+        found = dict[Cid, Ledger]()
+        for cid in frozenset[Cid]().union(*numbered(listing.names, database=self.database, what="audit").values()):
+            ledger = self._read(cid)
+            if ledger is not None:
+                found[cid] = ledger
+        return found
+
+    def write(self, ledger: Ledger, *, instead_of: Iterable[Cid]) -> Cid:
+        """Keeps it, then lets go of those it was made from. Raises what the sealer and the vault raise."""
+        name = audit_name(self.database, number=ledger.number)
+        cid = self.vault.add(self.sealer.seal(iter([records.to_bytes(ledger)]), audience="journal"), name=name)
+        self.vault.pin(cid, name=name, copies=self.copies)
+        for old in instead_of:
+            self.vault.drop(old)
+        return cid
+
+    def _read(self, cid: Cid) -> Ledger | None:
+        for place in self.vault.places():
+            try:
+                text = b"".join(self.sealer.open(limited(self.vault.read(cid, at=place))))
+                ledger = records.from_bytes(Ledger, text)
+            except (Unavailable, Corrupted, ConfigError) as error:
+                self._pass_over(cid, error)
+                continue
+            if (ledger.format, ledger.database) == (FORMAT, self.database):
+                return ledger
+        return None
+
+    def _pass_over(self, cid: Cid, error: PgkeepError) -> None:
+        log.info("%s, an audit of %s, is passed over: %s", cid, self.database, error.what)

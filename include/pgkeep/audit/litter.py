@@ -1,0 +1,130 @@
+"""Litter: what is pinned under a database's name and no journal names (I9). A crash leaves it, or a run on its way.
+
+Nothing tells how old a pin is, so an audit writes down where the journal stood when it first saw it. It is swept when
+the journal has gone on since, for as long as the grace period, by the clock of the source and by that of whoever wrote
+the journal: one clock that jumped is not enough. While no backup is recorded nothing is swept.
+
+That a run may still need it after all is no danger: the sweep holds the lock under which the journal is written, and
+reads the journal anew; and `backup.record` looks, under that lock, whether what it is about to name is still held.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pgkeep.audit.holdings import Versions, versions
+from pgkeep.audit.ledger import Ledger, Sight, sight
+from pgkeep.audit.report import Litter, Problem
+from pgkeep.errors import PgkeepError
+from pgkeep.journal_store import KEPT_VERSIONS, JournalStore
+from pgkeep.model import Cid, Instant
+from pgkeep.pin_names import numbered
+from pgkeep.ports import Listing, Source
+
+log = logging.getLogger(__name__)
+
+SWEPT_AT_ONCE = 50
+"""As many as are let go of by one audit: writers of the journal wait meanwhile."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The litter that there is, by CID: its names. `strange`: what calls itself a version of the journal, and is not.
+
+    `sights`: where the journal stood when each was first seen.
+    """
+
+    names: Mapping[Cid, tuple[str, ...]]
+    strange: Mapping[Cid, tuple[str, ...]]
+    sights: Mapping[str, Sight]
+
+    def ripe(self, now: Sight, grace: timedelta) -> tuple[Cid, ...]:
+        """Those known for long enough, longest first."""
+        old = [cid for cid in self.names if is_ripe(self.sights[cid], now, grace)]
+        return tuple(sorted(old, key=lambda cid: self.sights[cid].version))
+
+    def report(self, swept: Iterable[Cid]) -> tuple[Litter, ...]:
+        """What was seen, and what is gone now."""
+        gone = frozenset(swept)
+        return tuple(Litter(cid=cid, names=names, swept=cid in gone) for cid, names in sorted(self.names.items()))
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Nobody but pgkeep names objects so, and pgkeep did not."""
+        return tuple(
+            Problem(
+                kind="notice",
+                about=f"{', '.join(names)} ({cid})",
+                what="bears the name of a version of the journal, and is none",
+                next_step="find out who pinned it; unpin it, and change the cluster's credentials",
+            )
+            for cid, names in sorted(self.strange.items())
+        )
+
+
+def is_ripe(seen: Sight, now: Sight, grace: timedelta) -> bool:
+    """Whether the journal has gone on for the grace period since then, by both of its clocks."""
+    passed = min(_between(seen.cut, now.cut), _between(seen.recorded, now.recorded))
+    return now.version > seen.version and passed >= grace
+
+
+def _between(one: Instant, other: Instant) -> timedelta:
+    return datetime.fromisoformat(other) - datetime.fromisoformat(one)
+
+
+def find(listing: Listing, found: Versions, ledger: Ledger, ledgers: Iterable[Cid]) -> Found:
+    """What no kept version names. What was seen for the first time is seen now."""
+    kept = found.named | frozenset(ledgers)
+    names = dict[Cid, tuple[str, ...]]()
+    for name, cids in sorted(listing.names.items()):
+        for cid in cids - kept:
+            names[cid] = (*names.get(cid, ()), name)
+    strange = _strange(listing, found) & names.keys()
+    litter = {cid: of for cid, of in names.items() if cid not in strange}
+    now = sight(found.newest)
+    return Found(
+        names=litter,
+        strange={cid: names[cid] for cid in strange},
+        sights={cid: ledger.litter.get(cid, now) for cid in litter},
+    )
+
+
+def _strange(listing: Listing, found: Versions) -> frozenset[Cid]:
+    """What is pinned as one of the last versions: if it is none of them, that is no crash of ours."""
+    bearing = numbered(listing.names, database=found.newest.database, what="journal")
+    oldest = found.newest.sequence - KEPT_VERSIONS
+    return frozenset[Cid]().union(*(cids for sequence, cids in bearing.items() if sequence > oldest))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """Lets go of ripe litter, while nobody dumps or writes the journal."""
+
+    source: Source
+    journals: JournalStore
+    grace: timedelta
+
+    def run(self, ledger: Ledger, ledgers: Sequence[Cid]) -> tuple[Cid, ...]:
+        """What is gone now. Raises Unavailable: the source does not answer, or somebody is writing; Corrupted, ..."""
+        with self.source.at_rest() as resting:
+            if not resting:
+                log.info("a dump of %s runs: nothing is swept now", self.journals.database)
+                return ()
+            head = self.journals.head_for_writing()
+            known = versions(head, self.journals)
+            found = find(self.journals.search.listing(), known, ledger, ledgers)
+            if known.problems:
+                log.warning("nothing is swept while a version of the journal cannot be read")
+                return ()
+            return self._drop(found.ripe(sight(head.journal), self.grace)[:SWEPT_AT_ONCE])
+
+    def _drop(self, cids: Iterable[Cid]) -> tuple[Cid, ...]:
+        gone = list[Cid]()
+        for cid in cids:
+            try:
+                self.journals.vault.drop(cid)
+            except PgkeepError as error:
+                log.warning("%s stays for now: %s", cid, error.what)
+            else:
+                gone.append(cid)
+        return tuple(gone)

@@ -1,0 +1,220 @@
+"""Reading copies back, mending those that are damaged, and making those that are missing.
+
+A copy counts as mended only when that very peer has given the very bytes again.
+"""
+
+import logging
+import time
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from pgkeep.audit.holdings import Held, Kept, Standing, standing
+from pgkeep.audit.report import Problem, Repair
+from pgkeep.copies import askable, claimed, gives_whole, patiently, require_claims, whole_copy
+from pgkeep.errors import Corrupted, NotReplicated, PgkeepError, Unavailable
+from pgkeep.meter import unwatched
+from pgkeep.ports import Place, Vault, Watch
+
+log = logging.getLogger(__name__)
+
+WATCHED = 100_000_000
+"""Bytes from which on somebody wants to know how far it is; there are thousands of smaller objects."""
+LOST = "pgkeep list says what else there is; the next full backup takes its place"
+
+
+@dataclass(kw_only=True)
+class Proofs:
+    """What was read in this audit, and what came of it. `patience`: seconds for all copies that are made anew."""
+
+    vault: Vault
+    copies: int
+    patience: float
+    watch: Watch
+    whole: set[Held] = field(default_factory=set)
+    damaged: set[Held] = field(default_factory=set)
+    repairs: list[Repair] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def read(self, due: Iterable[Held]) -> None:
+        """Reads these copies back."""
+        for held in due:
+            self._is_whole(held)
+
+    def all_well(self, standings: Iterable[Standing]) -> bool:
+        """Whether there is nothing to mend and nothing to multiply."""
+        return not self.damaged and all(not found.lacking and found.claims >= self.copies for found in standings)
+
+    def mend(self, standings: Sequence[Standing]) -> tuple[Standing, ...]:
+        """Repairs the damaged and lacking copies of which there is another one: first what is missing, then what is
+        rotten. How it stands after that.
+        """
+        sick = [held for found in standings for held in found.askable if self._can_be_mended(held, found)]
+        for held in sick:
+            self._fetch(held, how="pinned again" if held in self.whole else "fetched what was missing")
+        rotten = [held for held in sick if held in self.damaged]
+        for place in dict.fromkeys(held.place for held in rotten):
+            self._scrub(place, last={held for held in self.damaged if held.place == place}.difference(sick))
+        for held in rotten:
+            self._fetch(held, how="replaced what was rotten")
+        self._give_up(held for held in sick if held in self.damaged)
+        touched = {held.kept for held in sick}
+        return tuple(self._again(found.kept) if found.kept in touched else found for found in standings)
+
+    def multiply(self, standings: Iterable[Standing]) -> None:
+        """Has new copies made of what too few peers are said to hold, and reads those back, too."""
+        short = [found for found in standings if found.claims + self._given_up(found) < self.copies]
+        asked = [found for found in short if self._ask(found)]
+        deadline = time.monotonic() + self.patience
+        for found in asked:
+            self._await(found, patience=max(0.0, deadline - time.monotonic()))
+
+    def tell(self, standings: Iterable[Standing]) -> None:
+        """Says what would be mended and multiplied, and does neither."""
+        for found in standings:
+            for held in found.held:
+                if held in self.damaged:
+                    self._wrong(held.kept, f"its copy at {held.place.name} is damaged", next_step="audit it for good")
+            if found.claims < self.copies:
+                self._short(found.kept)
+
+    # --- damaged ---------------------------------------------------------------------------------------------------
+
+    def _is_whole(self, held: Held) -> bool:
+        watch = self.watch if held.kept.size >= WATCHED else unwatched
+        found = gives_whole(held.kept.wanted, self.vault, held.place, watch=watch)
+        (self.whole if found else self.damaged).add(held)
+        (self.damaged if found else self.whole).discard(held)
+        if not found:
+            log.warning("%s is damaged, or not there", held)
+        return found
+
+    def _can_be_mended(self, held: Held, found: Standing) -> bool:
+        """Not the last copy, if it is damaged: what is rotten is thrown away, so there must be a better one."""
+        if held not in self.damaged:
+            return held in found.lacking
+        if found.far or any(self._was_whole(other) for other in found.askable if other != held):
+            return True
+        self._wrong(held.kept, f"no whole copy is left; {held.place.name} does not give it", next_step=LOST)
+        return False
+
+    def _was_whole(self, held: Held) -> bool:
+        return held in self.whole or (held not in self.damaged and self._is_whole(held))
+
+    def _fetch(self, held: Held, *, how: str) -> None:
+        try:
+            self.vault.fetch(held.kept.cid, name=held.kept.label, at=held.place)
+        except PgkeepError as error:  # the proof says whether it is whole now
+            log.info("%s: %s", held, error.what)
+        if self._is_whole(held):
+            self._repaired(held, how)
+
+    def _scrub(self, place: Place, *, last: Collection[Held]) -> None:
+        """Unless that throws away damaged copies of which there is no better one: a person may save something."""
+        if last:
+            log.warning("%s is not made to throw away its rotten blocks: it has the last copies of others", place.name)
+            return
+        log.info("%s reads all of its blocks, for some are rotten: this takes as long as reading its disk", place.name)
+        try:
+            self.vault.scrub(place)
+        except PgkeepError as error:  # a proxy may let us read there, and no more
+            log.warning("%s: %s", place.name, error.what)
+
+    def _give_up(self, sick: Iterable[Held]) -> None:
+        answering = askable(self.vault)
+        for held in sick:
+            if held.place.peer in answering:
+                what = f"its copy at {held.place.name} is damaged, and could not be repaired"
+                step = f"look at that peer's disk and log; replace the disk if need be, then audit again ({LOST})"
+                self._wrong(held.kept, what, next_step=step)
+            else:
+                what = f"{held.place.name} stopped answering while its copy was read"
+                self._too_few(held.kept, what, next_step="bring that peer back, then audit again")
+
+    # --- missing ---------------------------------------------------------------------------------------------------
+
+    def _given_up(self, found: Standing) -> int:
+        """Copies that could not be mended: the cluster has given them a peer, and would give no other."""
+        return sum(held in self.damaged for held in found.lacking)
+
+    def _ask(self, found: Standing) -> bool:
+        kept = found.kept
+        try:
+            self.vault.pin(kept.cid, name=kept.pin, copies=self.copies)
+        except Unavailable as error:
+            self._short(kept, error.what)
+            return False
+        return True
+
+    def _await(self, before: Standing, *, patience: float) -> None:
+        kept = before.kept
+        try:
+            patiently(lambda: require_claims(kept.wanted, self.vault, copies=self.copies), patience=patience)
+        except (NotReplicated, Unavailable):
+            self._short(kept)
+            return
+        self._label(kept)
+        now = self._again(kept)
+        new = [held for held in now.held if held not in before.held]
+        for held in new:
+            if self._is_whole(held):
+                self._repaired(held, "replicated anew")
+        self._give_up(held for held in new if held in self.damaged)
+        self._claimed_anew(before, now)
+
+    def _label(self, kept: Kept) -> None:
+        try:
+            self.vault.label(kept.cid, name=kept.label)
+        except Unavailable as error:
+            log.warning("%s has no name in the Kubos yet: %s", kept.wanted, error.what)
+
+    def _claimed_anew(self, before: Standing, now: Standing) -> None:
+        for holder in now.far:
+            if holder.peer not in {known.peer for known in before.far}:
+                log.info("%s is replicated anew to %s, as the cluster says", now.kept.wanted, holder.name)
+
+    def _short(self, kept: Kept, why: str = "") -> None:
+        """Too few copies, or none at all: then somebody has to know that now."""
+        have = len(claimed(kept.cid, self.vault))
+        if have == 0 and (lost := self._lost(kept)):
+            self._wrong(kept, lost, next_step=LOST)
+        else:
+            what = f"has {have} of {self.copies} copies" + (f": {why}" if why else "")
+            self._too_few(kept, what, next_step="bring the missing peers back, then audit again")
+
+    def _lost(self, kept: Kept) -> str | None:
+        """Why no peer can give it, if all of them were asked."""
+        try:
+            whole_copy(kept.wanted, self.vault)
+        except (Corrupted, Unavailable) as error:
+            return None if self.vault.listing(kept.pin).silent else f"it is lost: {error.what}"
+        return None
+
+    def _again(self, kept: Kept) -> Standing:
+        return standing(kept, self.vault, askable(self.vault))
+
+    # --- what came of it -------------------------------------------------------------------------------------------
+
+    def _repaired(self, held: Held, how: str) -> None:
+        kept = held.kept
+        log.info("%s: %s, and read back whole", held, how)
+        self.repairs.append(Repair(about=kept.wanted.name, cid=kept.cid, peer=held.place.name, how=how))
+
+    def _wrong(self, kept: Kept, what: str, *, next_step: str) -> None:
+        about = str(kept.wanted)
+        self.problems.append(Problem(kind="Corrupted", about=about, what=what, next_step=next_step, cid=kept.cid))
+
+    def _too_few(self, kept: Kept, what: str, *, next_step: str) -> None:
+        holders = {holder.name: holder.status for holder in self.vault.holders(kept.cid)}
+        who = ", ".join(f"{name}: {status}" for name, status in sorted(holders.items()))
+        self.problems.append(
+            Problem(
+                kind="NotReplicated",
+                about=str(kept.wanted),
+                what=f"{what} ({who})",
+                next_step=next_step,
+                cid=kept.cid,
+                have=len(claimed(kept.cid, self.vault)),
+                want=self.copies,
+                holders=holders,
+            )
+        )

@@ -1,0 +1,217 @@
+"""How it is made sure that every backup is still there. Read it top to bottom; there is no other path.
+
+    look  ->  read back  ->  mend  ->  copy anew  ->  sweep  ->  write down
+
+It may be killed at any point and run again: nothing is remembered before it is done, and all of it may be done twice.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from pgkeep.audit import litter
+from pgkeep.audit.holdings import Held, Standing, Versions, holdings, standing, versions
+from pgkeep.audit.ledger import Ledger, Ledgers, following, merged, sight
+from pgkeep.audit.proofs import Proofs
+from pgkeep.audit.report import PeerAccount, Problem, Report
+from pgkeep.audit.surroundings import surroundings
+from pgkeep.audit.turns import due, last_turn, todays
+from pgkeep.copies import askable
+from pgkeep.errors import PgkeepError
+from pgkeep.journal_store import JournalStore
+from pgkeep.meter import unwatched
+from pgkeep.model import Cid, Instant, now
+from pgkeep.ports import Sealer, Source, Vault, Watch
+
+SHARE = 0.1
+GRACE = timedelta(days=7)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """What an audit of one database is done with.
+
+    `share`: of all bytes, that is read back each day. `grace`: how long litter stays. `patience`: seconds to wait for
+    copies that are made anew; what takes longer is finished by the next audit.
+    """
+
+    source: Source
+    sealer: Sealer
+    vault: Vault
+    journals: JournalStore
+    share: float = SHARE
+    grace: timedelta = GRACE
+    patience: float = 600.0
+    watch: Watch = unwatched
+
+    def run(self, *, dry_run: bool = False) -> Report:
+        """What was found, and what was done about it. `dry_run`: reads, and changes nothing anywhere.
+
+        What is wrong with single objects is in the report (`Report.require_well`), after all others were seen to.
+        Raises Corrupted, Unavailable, NotRestorable, ConfigError: the journal itself cannot be had, or no peer answers.
+        """
+        started = time.monotonic()
+        scene = self._look()
+        share = todays(self.share, scene.ledger, now=now())
+        proofs = Proofs(vault=self.vault, copies=self.journals.copies, patience=self.patience, watch=self.watch)
+        proofs.read([*due(scene.held, scene.ledger, share=share), *scene.lacking])
+        found = self._mend(scene, proofs, dry_run=dry_run)
+        problems = [*scene.problems, *found, *surroundings(scene.found.newest, self.sealer, self.vault)]
+        swept = () if dry_run else self._sweep(scene, problems)
+        after = self._after(scene, proofs, swept)
+        if not dry_run:
+            self._write_down(after, scene, problems)
+        return Report(
+            database=self.journals.database,
+            number=after.number,
+            version=scene.found.newest.sequence,
+            objects=len(scene.standings),
+            size=sum(found.kept.size for found in scene.standings),
+            share=share,
+            since=_since(after, scene.held),
+            peers=tuple(_accounts(scene, proofs)),
+            repairs=tuple(proofs.repairs),
+            litter=scene.litter.report(swept),
+            problems=tuple(problems),
+            dry_run=dry_run,
+            seconds=round(time.monotonic() - started, 3),
+        )
+
+    @property
+    def ledgers(self) -> Ledgers:
+        """Where audits write down what they have read."""
+        return Ledgers(
+            database=self.journals.database, vault=self.vault, sealer=self.sealer, copies=self.journals.copies
+        )
+
+    def _look(self) -> "Scene":
+        listing = self.journals.search.listing()
+        found = versions(self.journals.search.head(listing), self.journals)
+        ledgers = self.ledgers.find(listing)
+        ledger = merged(ledgers.values(), self.journals.database)
+        places = askable(self.vault)
+        return Scene(
+            found=found,
+            silent=listing.silent,
+            ledgers=tuple(ledgers),
+            ledger=ledger,
+            standings=tuple(standing(kept, self.vault, places) for kept in holdings(found, self.journals, listing)),
+            litter=litter.find(listing, found, ledger, ledgers),
+        )
+
+    def _mend(self, scene: "Scene", proofs: Proofs, *, dry_run: bool) -> list[Problem]:
+        """What is wrong in the end. Reading takes hours: what the journal has given up meanwhile is not missed."""
+        if proofs.all_well(scene.standings):
+            return []
+        wanted = self._wanted()
+        standings = [found for found in scene.standings if found.kept.cid in wanted]
+        if dry_run:
+            proofs.tell(standings)
+        else:
+            proofs.multiply(proofs.mend(standings))
+        wanted = self._wanted()
+        return [problem for problem in proofs.problems if problem.cid in wanted]
+
+    def _wanted(self) -> frozenset[Cid]:
+        return versions(self.journals.head(), self.journals).wanted
+
+    def _sweep(self, scene: "Scene", problems: list[Problem]) -> tuple[Cid, ...]:
+        """Nothing that goes wrong here endangers a backup: it is swept another day."""
+        sweep = litter.Sweep(source=self.source, journals=self.journals, grace=self.grace)
+        if not scene.litter.ripe(sight(scene.found.newest), self.grace):
+            return ()  # and nobody is asked to stand still
+        try:
+            return sweep.run(scene.ledger, scene.ledgers)
+        except PgkeepError as error:
+            what = f"what no journal names was not swept: {error.what}"
+            problems.append(Problem(kind="notice", about="litter", what=what, next_step=error.next_step))
+            return ()
+
+    def _after(self, scene: "Scene", proofs: Proofs, swept: Sequence[Cid]) -> Ledger:
+        waiting = {cid: seen for cid, seen in scene.litter.sights.items() if cid not in swept}
+        return following(scene.ledger, read=_read(scene, proofs), litter=waiting, ended=now())
+
+    def _write_down(self, ledger: Ledger, scene: "Scene", problems: list[Problem]) -> None:
+        try:
+            self.ledgers.write(ledger, instead_of=scene.ledgers)
+        except PgkeepError as error:
+            what = f"what this audit has read could not be written down: {error.what}"
+            problems.append(Problem(kind="notice", about="audit", what=what, next_step=error.next_step))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What an audit looks at, as it was when it began. `silent`: peers that did not answer, and why."""
+
+    found: Versions
+    silent: Mapping[str, str]
+    ledgers: tuple[Cid, ...]
+    ledger: Ledger
+    standings: tuple[Standing, ...]
+    litter: litter.Found
+
+    @property
+    def held(self) -> tuple[Held, ...]:
+        """All copies that can be asked for, oldest entries first."""
+        return tuple(held for found in self.standings for held in found.held)
+
+    @property
+    def lacking(self) -> tuple[Held, ...]:
+        """Copies that are wanted where they can be asked for, and are not pinned."""
+        return tuple(held for found in self.standings for held in found.lacking)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What was wrong at first sight."""
+        silent = (
+            Problem(kind="notice", about=f"peer {name}", what=why, next_step="bring it back: see pgkeep check")
+            for name, why in self.silent.items()
+        )
+        return (*self.found.problems, *silent, *self.litter.problems())
+
+
+def _read(scene: Scene, proofs: Proofs) -> dict[str, dict[str, int]]:
+    """By CID and peer, the audit that read it last. What is known of peers that cannot be asked now stays known."""
+    known = dict[str, dict[str, int]]()
+    for found in scene.standings:
+        far = {holder.peer: scene.ledger.last_read(found.kept.cid, holder.peer) for holder in found.far}
+        known[found.kept.cid] = {peer: number for peer, number in far.items() if number is not None}
+    for held in (*scene.held, *proofs.whole):
+        known[held.kept.cid][held.place.peer] = _turn(held, scene.ledger, proofs)
+    return known
+
+
+def _turn(held: Held, ledger: Ledger, proofs: Proofs) -> int:
+    if held in proofs.whole:
+        return ledger.number + 1
+    return 0 if held in proofs.damaged else last_turn(held, ledger)
+
+
+def _since(ledger: Ledger, held: Sequence[Held]) -> Instant | None:
+    """When the audit ended that read the copy which has waited longest; None: one was never read."""
+    oldest = min((ledger.last_read(one.kept.cid, one.place.peer) or 0 for one in held), default=0)
+    return ledger.audits.get(str(oldest))
+
+
+def _accounts(scene: Scene, proofs: Proofs) -> Iterator[PeerAccount]:
+    """Each peer that is said to hold anything, with what it was found to hold."""
+    held = set(scene.held) | proofs.whole
+    for place in sorted({one.place for one in held}, key=lambda place: place.name):
+        yield _account(place.name, [one for one in held if one.place == place], proofs)
+    far = [(holder.name, found.kept.size) for found in scene.standings for holder in found.far]
+    for name in sorted({name for name, _ in far}):
+        sizes = [size for whose, size in far if whose == name]
+        yield PeerAccount(name=name, asked=False, objects=len(sizes), size=sum(sizes), read=0, read_size=0)
+
+
+def _account(name: str, held: Sequence[Held], proofs: Proofs) -> PeerAccount:
+    whole = [one for one in held if one in proofs.whole]
+    return PeerAccount(
+        name=name,
+        asked=True,
+        objects=len(held),
+        size=sum(one.kept.size for one in held),
+        read=len(whole),
+        read_size=sum(one.kept.size for one in whole),
+    )
