@@ -64,7 +64,8 @@ def until(changes: Iterable[bytes], *, time: Instant | None, xid: int | None) ->
             yield chunk
     if xid is not None and not found:
         raise NotRestorable(
-            f"transaction {xid} changed nothing that is kept, or was rolled back", next_step="choose a time: --at"
+            f"transaction {xid} changed nothing that is kept, was rolled back, or the server's log had no number of it",
+            next_step="choose a time: --at",
         )
 
 

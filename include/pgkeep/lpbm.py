@@ -6,6 +6,7 @@
 LPBM compared nothing and recorded nothing to compare with: what it has kept is replayed, and every error is said.
 """
 
+import re
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,16 @@ from pgkeep.restore import plaintext
 COMPLETE = b"\n-- PostgreSQL database dump complete\n"
 """How pg_dump ends its scripts; some lines follow. COPY without its end would pass for whole."""
 TAIL = 4096
+COPY = re.compile(rb"(?:^|;)\s*copy\s[^;']{1,2000}\sfrom\s+stdin\b", re.IGNORECASE | re.MULTILINE)
+LONGEST = 2100
+WITHIN = b"""
+;
+DO $pgkeep$ BEGIN
+    IF txid_current_if_assigned() IS NOT NULL THEN
+        RAISE 'the file ends within a transaction, of which nothing would stay';
+    END IF;
+END $pgkeep$;
+"""
 NO_FAILURES = Failures(count=0, first=())
 
 
@@ -145,7 +156,9 @@ def ancestors(entry: Entry, sealer: Sealer, vault: Vault) -> tuple[LegacyFile, .
 def _replay(
     file: LegacyFile, archive: Archive, opener: Opener, blank: Blank, *, keep_going: bool, watch: Watch
 ) -> Failures:
-    script = _Ending(watch(file.name, opener.open(archive.read(file), name=str(file))))
+    script = _Ending(
+        _checked(file, watch(file.name, opener.open(archive.read(file), name=str(file))), keep_going=keep_going)
+    )
     try:
         failures = blank.run(script, keep_going=keep_going)
     except Refused as refused:
@@ -156,6 +169,21 @@ def _replay(
     if not keep_going:
         raise _not_replayed(file, cut)
     return Failures(count=failures.count + 1, first=(*failures.first, cut))
+
+
+def _checked(file: LegacyFile, script: Iterator[bytes], *, keep_going: bool) -> Generator[bytes]:
+    """The script, and a last statement that fails where it ends within a transaction, of which psql keeps nothing.
+
+    Raises NotRestorable: a delta holds COPY .. FROM STDIN, whose rows LPBM never had; what follows would pass for them.
+    """
+    rest = b""
+    for chunk in script:
+        if file.kind == "delta" and not keep_going and COPY.search(rest + chunk):
+            raise _not_replayed(file, "it holds COPY .. FROM STDIN without its rows")
+        rest = chunk[-LONGEST:]
+        yield chunk
+    if file.kind == "delta":
+        yield WITHIN
 
 
 def _not_replayed(file: LegacyFile, why: str) -> PgkeepError:

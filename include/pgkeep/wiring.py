@@ -106,7 +106,7 @@ class Site:
 
     def full(self, *, origin: Origin, patience: float, watch: Watch, ancestry: bytes = b"") -> Stored:
         """A full backup, captured: at the end of a link where changes are kept. `ancestry`: what it continues."""
-        if self.capture is not None:
+        if self._may_begin():
             return self.run(origin=origin, patience=patience, ancestry=ancestry, watch=watch).full()
         return backup.capture(
             self.source, self.sealer, self.vault, self.journals, origin=origin, ancestry=ancestry, watch=watch
@@ -124,6 +124,13 @@ class Site:
             patience=patience,
             watch=watch,
         )
+
+    def _may_begin(self) -> bool:
+        """Whether the full backup can stand in a chain of changes. A dump needs no log, so it does not fail for one."""
+        why = self.capture.silent() if isinstance(self.capture, CsvlogCapture) else None
+        if why:
+            log.warning("%s: no changes of %s are kept; its full backup stands by itself", why, self.database.name)
+        return self.capture is not None and why is None
 
     def record(
         self, replicated: Replicated, *, origin: Origin, patience: float, watch: Watch, until: Instant | None = None

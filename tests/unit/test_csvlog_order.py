@@ -187,6 +187,7 @@ def group(session: str, begins: int, ends: int, *keys: str, whole: bool = False)
         xid=0,
         time=b"",
         begun=begins,
+        said=ends,
         ended=ends,
         statements=(Exact(sql=b"..", writes=(write,)),),
         first_write={("public", "t"): begins},

@@ -37,6 +37,7 @@ ALTER SYSTEM SET log_duration = on;
 ALTER SYSTEM SET log_min_duration_statement = -1;
 ALTER SYSTEM SET log_parameter_max_length = -1;
 ALTER SYSTEM SET log_min_messages = 'warning';
+ALTER SYSTEM SET log_disconnections = on;
 ALTER SYSTEM SET lc_messages = 'C';
 SELECT pg_reload_conf();
 {grants}"""
@@ -80,8 +81,19 @@ class CsvlogCapture:
             lacking = "; ".join(lack.why for lack in found.lacking) or f"its log shows {found.shows}"
             raise ConfigError(
                 f"the changes of {self.source.label} cannot be collected from its log: {lacking}",
-                next_step=f"pgkeep init {self.source.dbname} --print-sql shows what to run; then pgkeep check",
+                next_step="add --print-sql to this command: it shows what to run on the server",
             )
+
+    def silent(self) -> str | None:
+        """Why there is no log to begin with now, or None. Raises Unavailable."""
+        with self._connected() as connection:
+            try:
+                end_of_log(self._files(connection))
+            except ConfigError as error:
+                return error.what
+            except Inexact:
+                return None
+        return None
 
     def uninstall(self) -> None:
         """What logical decoding may have left, for the log itself needs nothing. Raises ConfigError, Unavailable."""

@@ -33,6 +33,7 @@ RUNNING = f"""
         ORDER BY age(x.transactionid) DESC LIMIT 1), 0)
     FROM held v LEFT JOIN pg_stat_activity a ON a.pid = v.pid
     WHERE v.locktype = 'virtualxid' AND v.virtualxid = v.virtualtransaction AND v.pid <> pg_backend_pid()
+        AND (a.pid IS NULL OR a.datname = current_database())
 """  # noqa: S608 - no value of anybody's is in it
 CONNECTED = f"SELECT {SESSION} FROM pg_stat_activity a WHERE a.datname = current_database()"  # noqa: S608
 CLOCK = "SELECT extract(epoch FROM clock_timestamp())::int8"

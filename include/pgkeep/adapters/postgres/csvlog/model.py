@@ -77,7 +77,8 @@ Verdict = Exact | Doubt
 class Group:
     """The statements of one transaction that was committed, in the order in which they ran.
 
-    `begun`, `ended`: places in the log; all of its effects fell between them. `first_write`: by table (schema, name)
+    `begun`, `ended`: places in the log; all of its effects fell between them. `said`: that of its last statement, whose
+    time is `time`. `first_write`: by table (schema, name)
     that it wrote to, the place before which it had not looked at it. That is where its first statement is, of whatever
     kind, for its snapshot may be of then. `xid`: 32 bits, 0: not known.
     """
@@ -87,6 +88,7 @@ class Group:
     xid: int
     time: bytes
     begun: int
+    said: int
     ended: int
     statements: tuple[Exact, ...]
     first_write: dict[tuple[str, str], int]

@@ -64,5 +64,5 @@ def _silent(message: bytes, patience: float) -> Unavailable:
     return Unavailable(
         f"{message.decode()!r} was not in the server's CSV log after {patience:.0f} seconds",
         next_step="see that the disk of its logs has room, logging_collector is on, log_destination has csvlog, and "
-        "log_min_messages is not above log (fatal, panic); pgkeep check tells",
+        "log_min_messages is not log, fatal or panic; pgkeep check tells",
     )

@@ -6,7 +6,7 @@ A file that was begun anew under an old name has another time in its first row.
 import hashlib
 from collections.abc import Mapping
 
-from pgkeep.errors import Unavailable
+from pgkeep.errors import ConfigError, Unavailable
 from pgkeep.ports import Inexact
 from pgkeep.positions import LogPlace, LogSeen
 from pgkeep.scalars import Digest
@@ -31,7 +31,7 @@ def end_of_log(files: LogFiles) -> LogPlace:
     for _ in range(TRIES):
         name = files.current()
         if name is None:
-            raise Unavailable(
+            raise ConfigError(
                 "the server writes no CSV log now",
                 next_step="set logging_collector = on (restart) and csvlog in log_destination; pgkeep check says more",
             )

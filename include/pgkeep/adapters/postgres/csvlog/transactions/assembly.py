@@ -38,7 +38,7 @@ class Transaction:
     `simple`: each statement was sent alone, in the simple protocol, outside of a block. `ended`: place of the first row
     by which it had ended; `lived`: the session went on after it as after a success. `touched`: it has had steps, though
     they may have been undone. `complete`: its last statement was logged when it had succeeded. `loose`: nothing but one
-    statement that was logged outside of any. `time`: of its last statement, by which a block ends.
+    statement that was logged outside of any. `time`, `said`: of its last statement, by which a block ends.
     """
 
     session: bytes
@@ -57,6 +57,7 @@ class Transaction:
     simple: bool = True
     failed: bool = False
     over: Kind | None = None
+    said: int = 0
     ended: int | None = None
     lived: bool = False
     touched: bool = False
@@ -188,7 +189,7 @@ class Assembly:
         last.statements += 1
         last.complete = statement.after
         last.simple &= statement.row.tag == IDLE and not statement.after
-        last.time = statement.row.time
+        last.time, last.said = statement.row.time, statement.row.place
         if order is None or order.rest:
             # In the extended protocol a block may have its snapshot from long before, by a Parse that is not shown.
             seen = place if last.block is False or statement.row.tag.startswith(IDLE) else last.begun
@@ -221,6 +222,7 @@ class Assembly:
             block=None,
             headless=False,
             loose=True,
+            said=statement.row.place,
             ended=statement.row.place,
         )
         loose.add(place, self._verdict(statement, order))

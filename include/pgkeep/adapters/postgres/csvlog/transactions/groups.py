@@ -225,6 +225,7 @@ def _group(one: Transaction, ended: int) -> Group:
         xid=one.xid,
         time=one.time,
         begun=one.begun,
+        said=one.said,
         ended=ended,
         statements=steps,
         first_write={(write.schema, write.name): view for step in steps for write in step.writes},

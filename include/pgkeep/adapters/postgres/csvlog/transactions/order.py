@@ -4,11 +4,12 @@ The log shows when statements began, and not when transactions were committed. A
 between its first statement, where it first took a snapshot, and its end, which is before the session's next row. So
 two of them either overlap in the log, or one had ended before the other looked.
 
-The order is that of the ends, and it is right: let A and B write to the same rows. If they overlap, nothing is run, for
-the log does not show which was first. Else one, A say, had ended before B's first statement began: B saw all of A, and
-A nothing of B, whatever the isolation levels. A's end is before B's beginning and so before B's end: A comes first. Of
-two that write to no common row, neither changes what the other does, and any order is right. Each two of them now stand
-as they ran, one after the other or side by side: run again one by one in this order they give the same rows.
+The order is that of the last statements, and it is right: let A and B write to the same rows. If they overlap, nothing
+is run, for the log does not show which was first. Else one, A say, had ended before B's first statement began: B saw
+all of A, and A nothing of B, whatever the isolation levels. A's last statement is before its end, that before B's first
+statement, and that not behind B's last one: A comes first. Of two that write to no common row, neither changes what the
+other does, and any order is right. Each two of them now stand as they ran, one after the other or side by side: run
+again one by one in this order they give the same rows.
 
 That a statement writes the same wherever it reads no row but those it has keys for is the judge's to see to. Where a
 table has other unique or exclusion constraints, or references others, what it competes for has to be among the keys.
@@ -24,8 +25,8 @@ Table = tuple[str, str]
 
 
 def ordered(groups: Iterable[Group]) -> tuple[Group, ...]:
-    """By their ends. Of one session, one ends where the next begins at the latest."""
-    return tuple(sorted(groups, key=lambda group: (group.ended, group.begun)))
+    """By their last statements, in whose order their times are, too."""
+    return tuple(sorted(groups, key=lambda group: (group.said, group.begun)))
 
 
 def overlaps(groups: Iterable[Group], *, settled: Iterable[Group] = ()) -> Counter[str]:

@@ -21,7 +21,7 @@ NO_SAVEPOINTS = "unknown outcome: savepoints are not logged"
 FORGOTTEN = "unknown outcome: the server does not know it any more"
 LOST_SIGHT = "unknown outcome: its session has gone, and the log does not tell how"
 UNREAD = "it had begun before the log was read"
-PREPARED = "two-phase commit"
+PREPARED = "two-phase commit, or the end of a server process that was killed"
 
 
 class Where(Enum):
