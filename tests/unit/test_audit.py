@@ -438,6 +438,29 @@ def test_what_calls_itself_a_version_is_never_swept_but_said(node: AuditedNode) 
         assert "find out who pinned it" in said(report)
 
 
+def test_what_a_peer_does_not_let_go_of_is_said_and_not_called_swept() -> None:
+    class Stubborn(MemoryVault):
+        def drop(self, cid: Cid) -> None:
+            kept = self.peers[2].pins.get(cid)
+            super().drop(cid)
+            if kept:
+                self.peers[2].pins[cid] = kept
+
+    node = AuditedNode(memory=Stubborn())
+    node.full()
+    stuck = node.memory.add([b"stuck"], name="pgkeep/shop/full/2/dump")
+    node.peer("carol").pins[stuck] = "pgkeep/shop/full/2/dump"
+    loose = node.memory.add([b"loose"], name="pgkeep/shop/full/2/globals")
+    node.audit()
+    node.full()
+    report = well(node.audit())
+    assert {found.cid: found.swept for found in report.litter} == {stuck: False, loose: True}
+    assert f"litter {stuck}: could not be let go of: still pinned at carol" in said(report)
+    assert [found.cid for found in well(node.audit()).litter] == [stuck], "it waits anew, behind all other litter"
+    node.full()
+    assert "still pinned at carol" in said(node.audit())
+
+
 def test_another_database_is_not_touched(node: AuditedNode) -> None:
     node.full()
     other = node.memory.add([b"another's"], name="pgkeep/shop2/full/1/dump")

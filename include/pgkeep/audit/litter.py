@@ -9,6 +9,7 @@ reads the journal anew; and `backup.record` looks, under that lock, whether what
 """
 
 import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 SWEPT_AT_ONCE = 50
 """As many as are let go of by one audit: writers of the journal wait meanwhile."""
+PATIENCE, PAUSE = 30.0, 0.5
+"""Seconds: peers take their pins away a moment after the pinset has lost them; they are asked that often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,33 +101,74 @@ def _strange(listing: Listing, found: Versions) -> frozenset[Cid]:
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """Lets go of ripe litter, while nobody dumps or writes the journal."""
+    """Lets go of ripe litter, while nobody dumps or writes the journal. `patience`: seconds until peers show it."""
 
     source: Source
     journals: JournalStore
     grace: timedelta
+    patience: float
 
-    def run(self, ledger: Ledger, ledgers: Sequence[Cid]) -> tuple[Cid, ...]:
-        """What is gone now. Raises Unavailable: the source does not answer, or somebody is writing; Corrupted, ..."""
+    def run(self, ledger: Ledger, ledgers: Sequence[Cid]) -> "Swept":
+        """What was done. Raises Unavailable: the source does not answer, or somebody is writing; Corrupted, ..."""
         with self.source.at_rest() as resting:
             if not resting:
                 log.info("a dump of %s runs: nothing is swept now", self.journals.database)
-                return ()
+                return NOTHING
             head = self.journals.head_for_writing()
             known = versions(head, self.journals)
             found = find(self.journals.search.listing(), known, ledger, ledgers)
             if known.problems:
                 log.warning("nothing is swept while a version of the journal cannot be read")
-                return ()
-            return self._drop(found.ripe(sight(head.journal), self.grace)[:SWEPT_AT_ONCE])
+                return NOTHING
+            refused = self._drop(found.ripe(sight(head.journal), self.grace)[:SWEPT_AT_ONCE])
+        return Swept(tried=frozenset(refused), kept_back=self._kept_back(refused))
 
-    def _drop(self, cids: Iterable[Cid]) -> tuple[Cid, ...]:
-        gone = list[Cid]()
+    def _drop(self, cids: Iterable[Cid]) -> dict[Cid, str]:
+        """Why each of them could not be let go of, or ""."""
+        refused = dict[Cid, str]()
         for cid in cids:
             try:
                 self.journals.vault.drop(cid)
+                refused[cid] = ""
             except PgkeepError as error:
-                log.warning("%s stays for now: %s", cid, error.what)
-            else:
-                gone.append(cid)
-        return tuple(gone)
+                refused[cid] = error.what
+        return refused
+
+    def _kept_back(self, refused: Mapping[Cid, str]) -> dict[Cid, str]:
+        """What peers show for some time after it was let go of. They follow a moment later."""
+        deadline, waiting = time.monotonic() + self.patience, {cid for cid, why in refused.items() if not why}
+        while True:
+            where = self.journals.search.listing().where
+            if not waiting & where.keys() or time.monotonic() > deadline:
+                break
+            time.sleep(PAUSE)
+        still = {cid: f"still pinned at {', '.join(sorted(where[cid]))}" for cid in refused if cid in where}
+        return still | {cid: why for cid, why in refused.items() if why}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What was let go of. `kept_back`: of that, what is pinned all the same, and where or why."""
+
+    tried: frozenset[Cid]
+    kept_back: Mapping[Cid, str]
+
+    @property
+    def gone(self) -> frozenset[Cid]:
+        """What nobody shows any more."""
+        return self.tried - self.kept_back.keys()
+
+    def problems(self) -> tuple[Problem, ...]:
+        """It takes room, and no backup is in danger."""
+        return tuple(
+            Problem(
+                kind="notice",
+                about=f"litter {cid}",
+                what=f"could not be let go of: {why}",
+                next_step="see those peers (away? `unpin_disable` in its cluster peer?); it is tried again",
+            )
+            for cid, why in sorted(self.kept_back.items())
+        )
+
+
+NOTHING = Swept(tried=frozenset(), kept_back={})

@@ -58,7 +58,7 @@ class Audit:
         proofs.read([*due(scene.held, scene.ledger, share=share), *scene.lacking])
         found = self._mend(scene, proofs, dry_run=dry_run)
         problems = [*scene.problems, *found, *surroundings(scene.found.newest, self.sealer, self.vault)]
-        swept = () if dry_run else self._sweep(scene, problems)
+        swept = litter.NOTHING if dry_run else self._sweep(scene, problems)
         after = self._after(scene, proofs, swept)
         if not dry_run:
             self._write_down(after, scene, problems)
@@ -72,7 +72,7 @@ class Audit:
             since=_since(after, scene.held),
             peers=tuple(_accounts(scene, proofs)),
             repairs=tuple(proofs.repairs),
-            litter=scene.litter.report(swept),
+            litter=scene.litter.report(swept.gone),
             problems=tuple(problems),
             dry_run=dry_run,
             seconds=round(time.monotonic() - started, 3),
@@ -116,20 +116,24 @@ class Audit:
     def _wanted(self) -> frozenset[Cid]:
         return versions(self.journals.head(), self.journals).wanted
 
-    def _sweep(self, scene: "Scene", problems: list[Problem]) -> tuple[Cid, ...]:
+    def _sweep(self, scene: "Scene", problems: list[Problem]) -> litter.Swept:
         """Nothing that goes wrong here endangers a backup: it is swept another day."""
-        sweep = litter.Sweep(source=self.source, journals=self.journals, grace=self.grace)
+        patience = min(self.patience, litter.PATIENCE)
+        sweep = litter.Sweep(source=self.source, journals=self.journals, grace=self.grace, patience=patience)
         if not scene.litter.ripe(sight(scene.found.newest), self.grace):
-            return ()  # and nobody is asked to stand still
+            return litter.NOTHING  # and nobody is asked to stand still
         try:
-            return sweep.run(scene.ledger, scene.ledgers)
+            swept = sweep.run(scene.ledger, scene.ledgers)
         except PgkeepError as error:
             what = f"what no journal names was not swept: {error.what}"
             problems.append(Problem(kind="notice", about="litter", what=what, next_step=error.next_step))
-            return ()
+            return litter.NOTHING
+        problems += swept.problems()
+        return swept
 
-    def _after(self, scene: "Scene", proofs: Proofs, swept: Sequence[Cid]) -> Ledger:
-        waiting = {cid: seen for cid, seen in scene.litter.sights.items() if cid not in swept}
+    def _after(self, scene: "Scene", proofs: Proofs, swept: litter.Swept) -> Ledger:
+        """What could not be swept is new litter from now on: it must not stand in the way of other litter."""
+        waiting = {cid: seen for cid, seen in scene.litter.sights.items() if cid not in swept.tried}
         return following(scene.ledger, read=_read(scene, proofs), litter=waiting, ended=now())
 
     def _write_down(self, ledger: Ledger, scene: "Scene", problems: list[Problem]) -> None:
