@@ -466,6 +466,7 @@ BOUND = [
     ("local", "2020-01-01 00:00:00+09", True), ("day", "2020-01-01 00:00:00", False), ("done", "t", True),
     ("bits", "101", False), ("token", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", True), ("about", '{"a": 1}', True),
     ("words", "{t}", False), ("words", "{hello}", True), ("mood", "good", True), ("net", "10.0.0.1", True),
+    ("fixed", "x", True), ("fixed", "", False), ("name", "<a/>", False), ("name", "", True), ("many", "{5,7}", True),
 ]  # fmt: skip
 
 
@@ -478,7 +479,11 @@ def test_a_parameter_is_certain_if_it_is_so_with_every_type(column: str, value: 
 @pytest.mark.parametrize(
     ("condition", "certain"),
     [
-        ("id = '5'", True), ("id = '1'::int", False), ("id = '25'::int", True), ("amount = '5'", True),
+        ("id = '5'", True), ("id = '1'::int", False), ("id = '25'::int", False), ("id = '123456789'::int", True),
+        ("id = '101010101'::int", False), ("id < '5'", False), ("id <> '5'", True), ("id < '123456789'::int", True),
+        ("code = 'x'", False), ("code = 'x'::varchar", True), ("code LIKE 'x%'", True), ("name = 't'::text", False),
+        ("name = 't'", True), ("name = ANY ('{t}'::text[])", False), ("name = ANY ('{t}')", True),
+        ("id = ANY ('{5}'::int[])", False), ("data = '5'::bytea", False), ("data = '5'", True), ("amount = '5'", True),
         ("amount = '12345.67'", False), ("amount = '0.5'", True), ("small = '0.1'", False), ("small = '0.5'", True),
         ("ratio = '0.1'", False), ("name = 'x '", False), ("fixed = 'x'", True), ("fixed = 'x '", False),
         ("name = '10.0.0.1'", True), ("day = '2020-01-01'", True), ("id = ANY ('{1,2}')", True),
@@ -590,7 +595,7 @@ def test_equal_uuids_have_equal_keys(value: object, braces: str, upper: bool) ->
 @given(st.lists(st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"])), max_size=5))
 def test_the_elements_of_an_array_are_read_as_they_were_written(values: list[str]) -> None:
     quoted = ('"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' for value in values)
-    found = elements("{" + ",".join(quoted) + "}", Column(name="words", type="_text"))
+    found = elements(Literal(form="text", value="{" + ",".join(quoted) + "}"), Column(name="words", type="_text"))
     assert [each.value for each in found] == values
 
 

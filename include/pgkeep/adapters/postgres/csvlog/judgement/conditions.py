@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from google.protobuf.message import Message  # type: ignore[import-untyped]
 from postgast import pg_query_pb2 as pg
@@ -109,6 +109,8 @@ def _compared(node: pg.A_Expr, place: Place) -> Matches:
     if len(node.name) > 1 or place.catalog.operators.intersection(operators):
         raise Doubtful("an operator that may be one of this database")
     values, ordered = list(_values(node, other, column, place)), bool(ORDER.intersection(operators))
+    if operators[0] in LIKE:
+        column = replace(column, type="text")  # PostgreSQL has no other LIKE
     for value in values:
         check_compared(value, column, bound=place.bound, ordered=ordered)
     equal = operator == "=" and node.kind in {pg.AEXPR_OP, pg.AEXPR_IN, pg.AEXPR_OP_ANY}
@@ -151,7 +153,7 @@ def _array(node: Message, column: Column, place: Place) -> Iterator[Literal]:
     known = whole.cast in {None, "_" + column.type} or {str(whole.cast)[1:], column.type} <= INTEGERS.keys()
     if whole.form != "text" or not known or not column.system:
         raise Doubtful("a WHERE with an array that is not a literal of the column's type")
-    yield from elements(whole.value, column)
+    yield from elements(whole, column)
 
 
 def _pattern(value: Literal, column: Column) -> Literal:

@@ -2,8 +2,9 @@
 
 The log does not tell the types that a program gave its parameters: a float that is stored as numeric loses digits that
 its text has, a boolean in a text column is `true`, though its text is `t`. So such a literal is certain only if every
-type that it may have had gives the same. extra_float_digits is taken to be 1 or more, which it is unless a program asks
-for less while it connects; where it does so later, or by a setting, that is seen.
+type that it may have had gives the same, by all casts that PostgreSQL has. Left out is xml that begins with a
+declaration and has no element, in a column for texts. extra_float_digits is taken to be 1 or more, which it is unless a
+program asks for less while it connects; where it does so later, or by a setting, that is seen.
 """
 
 import ipaddress
@@ -18,6 +19,9 @@ from .catalog import Column
 TEXTS = frozenset({"text", "varchar"})
 STRINGS = TEXTS | {"bpchar"}
 FLOATS = frozenset({"float4", "float8"})
+UNSIGNED = frozenset({"int2", "int4"})
+"""Types that are compared with an oid as if they had no sign; an int8 that is no oid is an error."""
+LONGEST_BYTES = 8
 INTEGER = re.compile(r"-?\d+")
 NUMERAL = re.compile(r"-?(\d+)(?:\.(\d+))?")
 
@@ -117,12 +121,32 @@ def _neighbours(single: float) -> Iterator[float]:
 
 
 def _stored_string(value: str, column: Column) -> bool:
-    """Booleans, addresses and texts with blanks at the end are other texts than the log shows, once cast."""
-    return value in {"t", "f"} or _compared_string(value, column) or _is_address(value)
+    """Booleans, addresses, xml and texts with blanks at the end are other texts than the log shows, once cast."""
+    return value in {"t", "f"} or _has_blanks(value, column) or _is_address(value) or value.lstrip().startswith("<")
 
 
-def _compared_string(value: str, _: Column) -> bool:
+def _stored_padded(value: str, column: Column) -> bool:
+    """A "char" becomes the very byte that it is, be it none or half a letter."""
+    return _stored_string(value, column) or not value or re.fullmatch(r"\\[0-7]{3}", value) is not None
+
+
+def _has_blanks(value: str, _: Column) -> bool:
     return value.endswith(" ")
+
+
+def _padded(_: str, __: Column) -> bool:
+    """A varchar that is compared with a bpchar is so without the blanks at its end."""
+    return True
+
+
+def _was_bits(value: str) -> bool:
+    """bit, "char" and, since PostgreSQL 18, bytea are cast to integers that their texts do not show."""
+    return len(value) <= LONGEST_BYTES or re.fullmatch("[01]+", value) is not None
+
+
+def _was_integer(value: str) -> bool:
+    """Since PostgreSQL 18, an integer can be cast to the bytes that it is made of."""
+    return INTEGER.fullmatch(value) is not None
 
 
 def _is_address(value: str) -> bool:
@@ -138,11 +162,18 @@ STORED: Mapping[str, Rule] = {
     "numeric": _stored_decimal,
     "float4": _stored_single,
     "float8": _other_if_single,
-    **dict.fromkeys(STRINGS, _stored_string),
+    **dict.fromkeys(TEXTS, _stored_string),
+    "bpchar": _stored_padded,
 }
 COMPARED: Mapping[str, Rule] = {
     "numeric": _compared_decimal,
     "float4": _no_single,
     "float8": _other_if_single,
-    **dict.fromkeys(STRINGS, _compared_string),
+    "text": _has_blanks,
+    "varchar": _padded,
+    "bpchar": _has_blanks,
+}
+BY_CAST: Mapping[str, Callable[[str], bool]] = {
+    **dict.fromkeys(("int2", "int4", "int8"), _was_bits),
+    "bytea": _was_integer,
 }

@@ -13,7 +13,7 @@ from dataclasses import replace
 from .catalog import Column
 from .doubtful import Doubtful
 from .literals import Literal
-from .origins import COMPARED, FLOATS, STORED, STRINGS, TEXTS, Rule
+from .origins import BY_CAST, COMPARED, FLOATS, STORED, STRINGS, TEXTS, UNSIGNED, Rule
 
 INTEGERS: Mapping[str, int] = {"int2": 15, "int4": 31, "int8": 63}
 """Types, and of how many bits a number is."""
@@ -32,6 +32,7 @@ NOTATIONS: Mapping[str, re.Pattern[str]] = {
     "float4": re.compile(r"-?(?:\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|Infinity)|NaN"),
     "float8": re.compile(r"-?(?:\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|Infinity)|NaN"),
     "bool": re.compile(r"t|f|true|false", re.IGNORECASE),
+    "macaddr": re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}"),
     "date": re.compile(rf"{DATE}|-?infinity"),
     "time": re.compile(TIME),
     "timestamp": re.compile(rf"{DATE}(?:[ T]{TIME}(?:{OFFSET})?)?|-?infinity"),
@@ -50,7 +51,7 @@ def check_stored(value: Literal, column: Column, *, bound: bool) -> None:
     if value.form != "text":
         _check_unquoted(value, column, among=NUMBERS | TEXTS | {"bool"})
     elif column.type.startswith("_"):
-        for element in elements(value.value, column):
+        for element in elements(value, column):
             check_stored(element, _element(column), bound=bound)
     else:
         _check_text(value.value, column, bound=bound)
@@ -69,7 +70,9 @@ def check_compared(value: Literal, column: Column, *, bound: bool, ordered: bool
     _check_text(value.value, column, bound=bound)
     if column.type == "timestamp" and re.search(rf"{TIME}{OFFSET}$", value.value):
         raise Doubtful("a timestamp is compared with a moment of another type")
-    _check_parameter(value.value, column, COMPARED, bound=bound)
+    if bound and ordered and value.cast is None and column.type in UNSIGNED:
+        raise Doubtful(f"a parameter that {_described(column)} is compared with may have been an oid, without a sign")
+    _check_parameter(value.value, column, STORED if value.cast else COMPARED, bound=bound)
 
 
 def check_comparable(column: Column, *, ordered: bool) -> None:
@@ -96,9 +99,9 @@ def key_text(value: Literal, column: Column) -> str | None:
     return value.value if fits else None
 
 
-def elements(text: str, column: Column) -> Iterator[Literal]:
-    """The elements of an array of one dimension. Raises Doubtful: NULL in it, or no such array."""
-    whole = text.strip(" ")
+def elements(array: Literal, column: Column) -> Iterator[Literal]:
+    """The elements of an array of one dimension, cast as it is. Raises Doubtful: NULL in it, or no such array."""
+    whole, cast = array.value.strip(" "), array.cast.removeprefix("_") if array.cast else None
     if not (whole.startswith("{") and whole.endswith("}")):
         raise Doubtful(f"an array for {_described(column)} in an unusual notation")
     inside, place = whole[1:-1], 0
@@ -106,7 +109,8 @@ def elements(text: str, column: Column) -> Iterator[Literal]:
         found = ELEMENT.match(inside, place)
         if not found or (found[2] and found[2].lower() == "null"):
             raise Doubtful(f"an array for {_described(column)} with NULL, or of several dimensions")
-        yield Literal(form="text", value=found[2] or re.sub(r"\\(.)", r"\1", found[1], flags=re.DOTALL))
+        value = found[2] or re.sub(r"\\(.)", r"\1", found[1], flags=re.DOTALL)
+        yield Literal(form="text", value=value, cast=cast)
         place = found.end()
         if place < len(inside) and (inside[place] != "," or place + 1 == len(inside)):
             raise Doubtful(f"an array for {_described(column)} in an unusual notation")
@@ -132,8 +136,8 @@ def _check_cast(value: Literal, column: Column, *, bound: bool) -> None:
         raise Doubtful(f"a value for {_described(column)} is cast to another type")
     if value.cast in INTEGERS:
         _check_integer(value.value or "0", value.cast)
-        if bound and (len(value.value) == 1 or re.fullmatch("[01]+", value.value)):
-            raise Doubtful("a parameter that is cast to an integer may have been a bit string or a character")
+    if bound and value.form == "text" and value.cast in BY_CAST and BY_CAST[value.cast](value.value):
+        raise Doubtful(f"a parameter that is cast to {value.cast} may have been bits or bytes")
 
 
 def _check_unquoted(value: Literal, column: Column, *, among: frozenset[str]) -> None:
