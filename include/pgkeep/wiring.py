@@ -1,16 +1,13 @@
 """From settings and connections to the adapters of one node: where names become things. No I/O here."""
 
 import hashlib
-import logging
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pgkeep import backup
 from pgkeep.adapters.ipfs import Endpoint, IpfsVault, PeerAddress
 from pgkeep.adapters.lpbm import Folder, LegacyOpener
 from pgkeep.adapters.openpgp import OpenPgpSealer
@@ -24,126 +21,15 @@ from pgkeep.adapters.postgres import (
     server_from_url,
 )
 from pgkeep.ancestry import Archive
-from pgkeep.audit import GRACE, Audit
-from pgkeep.changes import Run
-from pgkeep.drill import Drill
-from pgkeep.errors import ConfigError, JournalMovedOn
+from pgkeep.errors import ConfigError
 from pgkeep.journal_store import JournalStore
 from pgkeep.lpbm import VaultArchive
-from pgkeep.model import Entry, Instant, Origin, Replicated, Stored, Verdict
-from pgkeep.ports import Target, Watch
-from pgkeep.retirement import Retired, retire
+from pgkeep.ports import Target
 from pgkeep.settings import Connection, Connections, Database, Peer, Settings
-
-log = logging.getLogger(__name__)
+from pgkeep.site import Site
 
 LONGEST_NAME = 63
 """Bytes of a name in PostgreSQL; it would cut a longer one off without a word."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
-    """The adapters of one node for one database, wired. `capture` is None where only full backups are wanted.
-
-    `scratch` opens what drills restore into: only where they run need its connection be known.
-    """
-
-    database: Database
-    copies: int
-    replication_seconds: float
-    vault: IpfsVault
-    sealer: OpenPgpSealer
-    source: PostgresSource
-    capture: LogicalCapture | CsvlogCapture | None
-    journals: JournalStore
-    scratch: Callable[[], Target] | None = None
-    grace: timedelta = GRACE
-
-    def require_capture(self) -> LogicalCapture | CsvlogCapture:
-        """How changes are kept. Raises ConfigError where only full backups are wanted."""
-        if self.capture is None:
-            raise ConfigError(
-                f"{self.database.name} keeps full backups only",
-                next_step=f'pgkeep backup {self.database.name} --full; or write capture = "logical" in pgkeep.toml',
-            )
-        return self.capture
-
-    def run(self, *, origin: Origin, patience: float, watch: Watch, ancestry: bytes = b"") -> Run:
-        """One run that keeps changes. Raises ConfigError where only full backups are wanted."""
-        return Run(
-            source=self.source,
-            capture=self.require_capture(),
-            sealer=self.sealer,
-            vault=self.vault,
-            journals=self.journals,
-            origin=origin,
-            patience=patience,
-            ancestry=ancestry,
-            watch=watch,
-        )
-
-    def drill(self, *, origin: Origin, watch: Watch, into: Target | None = None) -> Verdict:
-        """Proves the newest backups, in `into` or on the scratch server. Raises as `Drill.run`; ConfigError."""
-        target = into or (self.scratch and self.scratch())
-        if target is None:
-            raise ConfigError(
-                f"no server is named into which drills of {self.database.name} restore",
-                next_step='write scratch = "CONNECTION" in pgkeep.toml; or: pgkeep drill NAME --into URL',
-            )
-        return Drill(
-            source=self.source,
-            sealer=self.sealer,
-            vault=self.vault,
-            target=target,
-            journals=self.journals,
-            origin=origin,
-            watch=watch,
-        ).run()
-
-    def retire(self) -> Retired:
-        """Lets go of what the settings do not keep. Raises as `retirement.retire`."""
-        return retire(self.database.policy, self.source, self.journals, self.vault)
-
-    def full(self, *, origin: Origin, patience: float, watch: Watch, ancestry: bytes = b"") -> Stored:
-        """A full backup, captured: at the end of a link where changes are kept. `ancestry`: what it continues."""
-        if self._may_begin():
-            return self.run(origin=origin, patience=patience, ancestry=ancestry, watch=watch).full()
-        return backup.capture(
-            self.source, self.sealer, self.vault, self.journals, origin=origin, ancestry=ancestry, watch=watch
-        )
-
-    def audit(self, *, share: float | None = None, patience: float, watch: Watch) -> Audit:
-        """The audit of all copies. `share`: of the bytes, that is read back; else what the settings say."""
-        return Audit(
-            source=self.source,
-            sealer=self.sealer,
-            vault=self.vault,
-            journals=self.journals,
-            share=share or self.database.audit_share,
-            grace=self.grace,
-            patience=patience,
-            watch=watch,
-        )
-
-    def _may_begin(self) -> bool:
-        """Whether the full backup can stand in a chain of changes. A dump needs no log, so it does not fail for one."""
-        why = self.capture.silent() if isinstance(self.capture, CsvlogCapture) else None
-        if why:
-            log.warning("%s: no changes of %s are kept; its full backup stands by itself", why, self.database.name)
-        return self.capture is not None and why is None
-
-    def record(
-        self, replicated: Replicated, *, origin: Origin, patience: float, watch: Watch, until: Instant | None = None
-    ) -> Entry:
-        """The backup's entry; changes that another run has overtaken are collected again from where that one ended."""
-        late = replicated.sealed.backup
-        try:
-            return backup.record(replicated, self.source, self.journals, self.vault)
-        except JournalMovedOn as moved:
-            if late.link is None:
-                raise
-            log.info("%s: collecting again from there", moved.what)
-        return self.run(origin=origin, patience=patience, watch=watch).again(late, until=until)
 
 
 def site(settings: Settings, name: str, connections: Connections, *, environ: Mapping[str, str] = os.environ) -> Site:

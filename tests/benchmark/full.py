@@ -24,6 +24,7 @@ from pgkeep import backup, restore, sandbox, settings, wiring
 from pgkeep.model import Origin
 from pgkeep.plan import RecoveryPlan
 from pgkeep.sandbox import sample
+from pgkeep.site import Site
 
 ROUNDS = 2
 
@@ -164,7 +165,7 @@ def _restore(name: str) -> dict[str, Any]:
 STEPS = {"backup": _backup, "restore": _restore}
 
 
-def _site(name: str) -> wiring.Site:
+def _site(name: str) -> Site:
     found = settings.load(os.environ[settings.VARIABLE])
     return wiring.site(found, name, settings.from_environment(os.environ))
 

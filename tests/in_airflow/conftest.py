@@ -9,7 +9,7 @@ import pytest
 
 from in_airflow.home import NOBODY, SITE, directory
 from in_airflow.world import World
-from pgkeep.wiring import Site
+from pgkeep.site import Site
 
 # Airflow's own, none of them about what is tested here.
 FOREIGN_WARNINGS = (

@@ -20,7 +20,7 @@ from pgkeep import settings
 from pgkeep.airflow.hooks import SiteHook
 from pgkeep.model import Entry
 from pgkeep.settings import VARIABLE
-from pgkeep.wiring import Site
+from pgkeep.site import Site
 
 Keep = Callable[..., Site]
 

@@ -17,7 +17,7 @@ from pgkeep import sandbox as servers
 from pgkeep.airflow import assets
 from pgkeep.airflow.operators import CollectChangesOperator
 from pgkeep.errors import Unavailable
-from pgkeep.wiring import Site
+from pgkeep.site import Site
 
 STEPS = ["collect_changes", "check_encryption", "replicate", "record", "release"]
 GREEN, SKIPPED = dict.fromkeys(STEPS, "success"), dict.fromkeys(STEPS, "skipped")

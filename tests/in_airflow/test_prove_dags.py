@@ -19,7 +19,7 @@ from pgkeep.ports import Place
 from pgkeep.restore import restore
 from pgkeep.sandbox import peer_servers
 from pgkeep.settings import VARIABLE
-from pgkeep.wiring import Site
+from pgkeep.site import Site
 
 BY_TEST = Origin(host="h", by="test")
 LITTLE = """\

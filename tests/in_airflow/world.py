@@ -4,8 +4,8 @@ from typing import Any, cast
 
 from pgkeep.journal_store import JournalStore
 from pgkeep.settings import Database
+from pgkeep.site import Site
 from pgkeep.testing import MemoryCapture, MemorySealer, MemorySource, MemoryTarget, MemoryVault
-from pgkeep.wiring import Site
 
 
 class World:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pgkeep.adapters.ipfs.kubo import Kubo
     from pgkeep.journal_store import JournalStore
     from pgkeep.ports import Vault
-    from pgkeep.wiring import Site
+    from pgkeep.site import Site
 
 Sites = Callable[[str], "Site"]
 """Opens everything that keeps the database of that name. Raises ConfigError."""

@@ -23,7 +23,7 @@ from pgkeep.progress import log_lines
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from pgkeep.wiring import Site
+    from pgkeep.site import Site
 
 log = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from pgkeep.errors import ConfigError, PgkeepError, Unavailable
 from pgkeep.model import Entry, Origin, Sealed, Stored
 from pgkeep.ports import Sealer, Vault
 from pgkeep.settings.values import CAPTURES
+from pgkeep.site import Site
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ def own_origin() -> Origin:
     return Origin(host=socket.gethostname(), by="command line")
 
 
-def carry_through(site: wiring.Site, sealed: Sealed, *, origin: Origin, patience: float) -> None:
+def carry_through(site: Site, sealed: Sealed, *, origin: Origin, patience: float) -> None:
     """All steps after the check; until it is recorded, `pgkeep backup NAME --resume` can go on from there."""
     pending = Pending(site.database.name)
     pending.write(sealed)
@@ -147,7 +148,7 @@ def carry_through(site: wiring.Site, sealed: Sealed, *, origin: Origin, patience
     print(sentences.entry_line(entry))
 
 
-def _captured(site: wiring.Site, origin: Origin, chosen: argparse.Namespace) -> Sealed:
+def _captured(site: Site, origin: Origin, chosen: argparse.Namespace) -> Sealed:
     if chosen.full:
         stored = site.full(origin=origin, patience=chosen.wait, watch=watch())
     else:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pgkeep.adapters.postgres import CaptureReport, LogReport
 from pgkeep.errors import PgkeepError
 from pgkeep.progress import human_size
-from pgkeep.wiring import Site
+from pgkeep.site import Site
 
 from .csvlog import csvlog
 from .finding import Finding, failed

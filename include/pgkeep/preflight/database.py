@@ -6,7 +6,7 @@ from pgkeep.adapters.postgres import SourceReport, probe_source
 from pgkeep.errors import PgkeepError
 from pgkeep.model import Entry
 from pgkeep.progress import human_size, human_time
-from pgkeep.wiring import Site
+from pgkeep.site import Site
 
 from .capture import capture
 from .finding import Finding, failed
