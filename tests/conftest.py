@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from pgkeep import sandbox as servers
 
-pytest_plugins = ["fix_installation", "fix_majors", "fix_node", "fix_csvlog_server"]
+pytest_plugins = ["fix_peers", "fix_installation", "fix_majors", "fix_node", "fix_csvlog_server"]
 
 # How long anything takes says nothing about whether it is right.
 settings.register_profile("pgkeep", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import pytest
+
 from pgkeep.adapters.ipfs import Cluster, Endpoint, IpfsVault, Kubo, PeerAddress
 from pgkeep.model import Cid
 from pgkeep.sandbox import binaries, peer_homes, peer_servers, processes, tcp_ports
@@ -144,3 +146,16 @@ def eventually(holds: Callable[[], bool], *, seconds: float = 90.0) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+@pytest.fixture(scope="module")
+def peers_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
+    with running_peers(tmp_path_factory.mktemp("peers")) as peers:
+        yield peers
+
+
+@pytest.fixture
+def peers(peers_of_module: Peers) -> Peers:
+    """Running, whatever an earlier test of the file has done to them."""
+    peers_of_module.start()
+    return peers_of_module

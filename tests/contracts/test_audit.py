@@ -1,13 +1,12 @@
 """The audit over the double and over three real peers alike: what is damaged is found, repaired, and read back."""
 
 import hashlib
-from collections.abc import Iterator
 from typing import Protocol
 
 import pytest
 
 from fix_audit import AuditedNode
-from fix_peers import Peers, eventually, running_peers
+from fix_peers import Peers, eventually
 from pgkeep import sentences
 from pgkeep.audit import Report
 from pgkeep.errors import Corrupted, NotReplicated
@@ -105,18 +104,11 @@ class RealWorld:
         return f"peer-{peer}"
 
 
-@pytest.fixture(scope="module")
-def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
-    with running_peers(tmp_path_factory.mktemp("peers")) as peers:
-        yield peers
-
-
 @pytest.fixture(params=["memory", "real"])
 def world(request: pytest.FixtureRequest) -> World:
     if request.param == "memory":
         return MemoryWorld()
     peers: Peers = request.getfixturevalue("peers")
-    peers.start()
     database = f"shop-{hashlib.sha256(request.node.name.encode()).hexdigest()[:12]}"
     return RealWorld(peers, database)
 

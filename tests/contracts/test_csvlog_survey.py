@@ -7,7 +7,7 @@ import pytest
 from fix_postgres import Database, new_database, new_role, quoted
 from pgkeep.adapters.postgres import Server
 from pgkeep.adapters.postgres.csvlog.judgement.catalog import Catalog
-from pgkeep.adapters.postgres.csvlog.judgement.judge import judge
+from pgkeep.adapters.postgres.csvlog.judgement.judge import Judge
 from pgkeep.adapters.postgres.csvlog.judgement.survey import survey
 from pgkeep.adapters.postgres.csvlog.model import Doubt, Exact
 
@@ -162,6 +162,6 @@ def test_with_such_a_catalog_the_obvious_is_told_apart(database: Database) -> No
         "SELECT writes()", "INSERT INTO triggered VALUES (1)", "DELETE FROM late", "SELECT * FROM secured",
         "INSERT INTO kinds (id, b, c, d, g, l) VALUES (1, '2020-01-01 00:00:00Z', 1, 5, NULL, 1)",
     ]  # fmt: skip
-    judged = {sql: judge(sql.encode(), catalog, ignored=(), temporary=()) for sql in certain + doubtful}
+    judged = {sql: Judge(catalog=catalog).judge(sql.encode()) for sql in certain + doubtful}
     assert [sql for sql, found in judged.items() if isinstance(found, Exact)] == certain
     assert [sql for sql, found in judged.items() if isinstance(found, Doubt)] == doubtful

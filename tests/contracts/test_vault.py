@@ -6,7 +6,7 @@ from typing import Protocol
 
 import pytest
 
-from fix_peers import Peers, eventually, running_peers
+from fix_peers import Peers, eventually
 from pgkeep.errors import ConfigError, PgkeepError, Unavailable
 from pgkeep.model import Cid
 from pgkeep.ports import Vault
@@ -59,18 +59,11 @@ class RealWorld:
         self.peers.kill_peer(number)
 
 
-@pytest.fixture(scope="module")
-def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
-    with running_peers(tmp_path_factory.mktemp("peers")) as peers:
-        yield peers
-
-
 @pytest.fixture(params=["memory", "real"])
 def world(request: pytest.FixtureRequest) -> World:
     if request.param == "memory":
         return MemoryWorld()
     peers: Peers = request.getfixturevalue("peers")
-    peers.start()
     return RealWorld(peers)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fix_peers import STALL, Peers, eventually, running_peers
+from fix_peers import STALL, Peers, eventually
 from pgkeep.adapters.ipfs import Endpoint, IpfsVault, Kubo, PeerAddress
 from pgkeep.errors import ConfigError, Unavailable
 from pgkeep.model import Cid
@@ -18,18 +18,6 @@ from pgkeep.ports import Place
 
 NOWHERE = Cid("bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4")
 MIB = 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def peers_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
-    with running_peers(tmp_path_factory.mktemp("peers")) as peers:
-        yield peers
-
-
-@pytest.fixture
-def peers(peers_of_module: Peers) -> Peers:
-    peers_of_module.start()
-    return peers_of_module
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """What the Vault port promises of damaged copies, over the double and over three real peers alike."""
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
-from fix_peers import Peers, eventually, running_peers
+from fix_peers import Peers, eventually
 from pgkeep.errors import Unavailable
 from pgkeep.model import Cid
 from pgkeep.ports import Place, Vault
@@ -96,18 +95,11 @@ def spoil(file: Path, *, rotten: bool) -> None:
         file.write_bytes(bytes([block[0] ^ 1]) + block[1:])
 
 
-@pytest.fixture(scope="module")
-def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
-    with running_peers(tmp_path_factory.mktemp("peers")) as peers:
-        yield peers
-
-
 @pytest.fixture(params=["memory", "real"])
 def world(request: pytest.FixtureRequest) -> World:
     if request.param == "memory":
         return MemoryWorld()
     peers: Peers = request.getfixturevalue("peers")
-    peers.start()
     return RealWorld(peers)
 
 
@@ -188,7 +180,6 @@ def test_every_peer_says_what_room_it_has(world: World) -> None:
 
 
 def test_what_is_nowhere_is_not_waited_for_for_ever(peers: Peers) -> None:
-    peers.start()
     vault = peers.vault(stall=2)
     nowhere = Cid("bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4")
     with pytest.raises(Unavailable, match="no progress"):

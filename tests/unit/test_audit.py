@@ -441,6 +441,18 @@ def test_what_calls_itself_a_version_is_never_swept_but_said(node: AuditedNode) 
         assert "find out who pinned it" in said(report)
 
 
+def test_behind_a_version_that_is_lost_nobody_is_suspected(node: AuditedNode) -> None:
+    for _ in range(3):
+        node.full()
+    (lost,) = node.named("journal/1")
+    for peer in node.memory.peers:
+        peer.lose(lost)
+    for report in (node.audit(), node.audit()):
+        assert "find out who pinned it" not in said(report)
+        assert "one that would tell cannot be read" in said(report)
+        assert not report.swept
+
+
 def test_what_a_peer_does_not_let_go_of_is_said_and_not_called_swept() -> None:
     class Stubborn(MemoryVault):
         def drop(self, cid: Cid) -> None:

@@ -22,7 +22,7 @@ GOOD = {
     "log_filename": "postgresql-%Y-%m-%d_%H%M%S.log",
 }
 SETTINGS = LogSettings(values=GOOD, own=(), overrides=(), superusers=("boss",), setters=())
-REPORT = LogReport(settings=SETTINGS, loaded="now", by_sql=True, lacking=(), files=3, size=5_000_000)
+REPORT = LogReport(settings=SETTINGS, by_sql=True, lacking=(), files=3, size=5_000_000)
 
 
 def logging(**changed: str) -> LogReport:

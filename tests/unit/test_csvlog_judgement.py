@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pgkeep.adapters.postgres.csvlog.judgement.catalog import Catalog, Column, Relation
 from pgkeep.adapters.postgres.csvlog.judgement.doubtful import Doubtful
-from pgkeep.adapters.postgres.csvlog.judgement.judge import Judge, judge
+from pgkeep.adapters.postgres.csvlog.judgement.judge import Judge
 from pgkeep.adapters.postgres.csvlog.judgement.literals import Literal, check_quotes, template
 from pgkeep.adapters.postgres.csvlog.judgement.survey import is_constant
 from pgkeep.adapters.postgres.csvlog.judgement.values import check_stored, elements, key_text
@@ -103,7 +103,7 @@ IGNORED = [("public", "mother"), ("public", "cache"), ("public", "noisy_cache")]
 
 
 def verdict(sql: str, *, bound: bool = False, catalog: Catalog = CATALOG) -> Verdict:
-    return judge(sql.encode(), catalog, ignored=IGNORED, temporary={"window_temp"}, bound=bound)
+    return Judge(catalog=catalog, ignored=IGNORED, temporary={"window_temp"}).judge(sql.encode(), bound=bound)
 
 
 NOTHING = """
@@ -513,13 +513,13 @@ def test_what_users_have_made_of_a_database_counts(odd: Catalog, sql: str, reaso
 
 def test_a_text_in_another_encoding_stays_as_it_is() -> None:
     latin = replace(CATALOG, codec="latin-1")
-    found = judge(b"INSERT INTO pair VALUES (1, 'a\xfc', 1)", latin, ignored=(), temporary=())
+    found = Judge(catalog=latin).judge(b"INSERT INTO pair VALUES (1, 'a\xfc', 1)")
     assert isinstance(found, Exact)
     assert (found.sql, found.writes[0].keys) == (b'INSERT INTO "public"."pair" VALUES (1, \'a\xfc\', 1)', ("1:12:aü",))
 
 
 def test_bytes_that_are_no_text_are_in_doubt() -> None:
-    assert isinstance(judge(b"SELECT '\xff'", CATALOG, ignored=(), temporary=()), Doubt)
+    assert isinstance(Judge(catalog=CATALOG).judge(b"SELECT '\xff'"), Doubt)
 
 
 def test_a_transaction_command_that_was_not_known_as_one_is_in_doubt() -> None:

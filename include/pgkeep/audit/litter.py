@@ -33,13 +33,15 @@ PATIENCE, PAUSE = 30.0, 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The litter that there is, by CID: its names. `strange`: what calls itself a version of the journal, and is not.
+    """The litter that there is, by CID: its names. `strange`: what calls itself a version of the journal, and is not;
+    `unclear`: those of which nobody can tell, as a version between is lost.
 
     `sights`: where the journal stood when each was first seen.
     """
 
     names: Mapping[Cid, tuple[str, ...]]
     strange: Mapping[Cid, tuple[str, ...]]
+    unclear: Mapping[Cid, tuple[str, ...]]
     sights: Mapping[str, Sight]
 
     def ripe(self, now: Sight, grace: timedelta) -> tuple[Cid, ...]:
@@ -53,16 +55,26 @@ class Found:
         return tuple(Litter(cid=cid, names=names, swept=cid in gone) for cid, names in sorted(self.names.items()))
 
     def problems(self) -> tuple[Problem, ...]:
-        """Nobody but pgkeep names objects so, and pgkeep did not."""
-        return tuple(
-            Problem(
-                kind="notice",
-                about=f"{', '.join(names)} ({cid})",
-                what="bears the name of a version of the journal, and is none",
+        """Nobody but pgkeep names objects so, and of the strange ones it is certain that pgkeep did not."""
+        return (
+            *_notices(
+                self.strange,
+                "bears the name of a version of the journal, and is none",
                 next_step="find out who pinned it; unpin it, and change the cluster's credentials",
-            )
-            for cid, names in sorted(self.strange.items())
+            ),
+            *_notices(
+                self.unclear,
+                "may be a version of the journal or not: one that would tell cannot be read",
+                next_step="see to the version that cannot be read",
+            ),
         )
+
+
+def _notices(found: Mapping[Cid, tuple[str, ...]], what: str, *, next_step: str) -> tuple[Problem, ...]:
+    return tuple(
+        Problem(kind="notice", about=f"{', '.join(names)} ({cid})", what=what, next_step=next_step)
+        for cid, names in sorted(found.items())
+    )
 
 
 def is_ripe(seen: Sight, now: Sight, grace: timedelta) -> bool:
@@ -82,21 +94,25 @@ def find(listing: Listing, found: Versions, ledger: Ledger, ledgers: Iterable[Ci
     for name, cids in sorted(listing.names.items()):
         for cid in cids - kept:
             names[cid] = (*names.get(cid, ()), name)
-    strange = _strange(listing, found) & names.keys()
-    litter = {cid: of for cid, of in names.items() if cid not in strange}
+    readable = found.heads[-1].journal.sequence
+    bearing = _bearing(listing, found)
+    strange = {cid for cid in names if bearing.get(cid, -1) >= readable}
+    unclear = {cid for cid in names if cid in bearing} - strange
+    litter = {cid: of for cid, of in names.items() if cid not in bearing}
     now = sight(found.newest)
     return Found(
         names=litter,
         strange={cid: names[cid] for cid in strange},
+        unclear={cid: names[cid] for cid in unclear},
         sights={cid: ledger.litter.get(cid, now) for cid in litter},
     )
 
 
-def _strange(listing: Listing, found: Versions) -> frozenset[Cid]:
-    """What is pinned as one of the last versions: if it is none of them, that is no crash of ours."""
-    bearing = numbered(listing.names, database=found.newest.database, what="journal")
+def _bearing(listing: Listing, found: Versions) -> dict[Cid, int]:
+    """What is pinned as one of the last versions, and as which: if it is none of them, that is no crash of ours."""
+    numbers = numbered(listing.names, database=found.newest.database, what="journal")
     oldest = found.newest.sequence - KEPT_VERSIONS
-    return frozenset[Cid]().union(*(cids for sequence, cids in bearing.items() if sequence > oldest))
+    return {cid: sequence for sequence in sorted(numbers) if sequence > oldest for cid in numbers[sequence]}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,6 @@ ASKED = "pg_current_logfile(text)"
 """What is asked by SQL even where the files are read from a directory."""
 MONITORS = "SELECT pg_has_role('pg_monitor', 'USAGE')"
 MAY_CALL = "SELECT has_function_privilege(%s, 'EXECUTE')"
-LOADED = "SELECT greatest(pg_conf_load_time(), pg_postmaster_start_time())::text"
 OCCUPIED = "SELECT count(*), coalesce(sum(size), 0)::int8 FROM pg_ls_logdir() WHERE right(name, 4) = '.csv'"
 
 SHOWS: dict[Mode, str] = {
@@ -41,13 +40,11 @@ class LackingRight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogReport:
-    """One look. `loaded`: when the server last read its configuration: nothing in it has changed since. `by_sql`: the
-    files are read over SQL, else from a directory. `files`, `size`: how many CSV logs there are, and their bytes; None:
-    the role may not see.
+    """One look. `by_sql`: the files are read over SQL, else from a directory. `files`, `size`: how many CSV logs there
+    are, and their bytes; None: the role may not see.
     """
 
     settings: LogSettings
-    loaded: str
     by_sql: bool
     lacking: tuple[LackingRight, ...]
     files: int | None
@@ -61,10 +58,8 @@ class LogReport:
 def report(connection: Session, *, by_sql: bool = True) -> LogReport:
     """Looks at the server and the database of the connection. Raises psycopg.Error."""
     files, size = _occupied(connection)
-    (loaded,) = _one(connection, LOADED)
     return LogReport(
         settings=log_settings(connection),
-        loaded=str(loaded),
         by_sql=by_sql,
         lacking=tuple(_lacking(connection, by_sql=by_sql)),
         files=files,

@@ -137,18 +137,6 @@ class Judge:
             raise Doubtful(f"{described(node, relation)}: {doubt.reason}") from None
 
 
-def judge(
-    sql: bytes,
-    catalog: Catalog,
-    *,
-    ignored: Collection[Name],
-    temporary: Collection[str],
-    bound: bool = True,
-) -> Verdict:
-    """As `Judge.judge`, for a single string."""
-    return Judge(catalog=catalog, ignored=ignored, temporary=set(temporary)).judge(sql, bound=bound)
-
-
 def _parsed(text: bytes) -> list[pg.RawStmt]:
     try:
         return list(postgast.parse(text.decode()).stmts)

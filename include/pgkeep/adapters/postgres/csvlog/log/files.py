@@ -86,19 +86,13 @@ class SqlLogFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectoryLogFiles:
-    """Read where the server's log directory is mounted. `asked`: says which file is written now; without it, that is
-    the one that was written last.
-    """
+    """Read where the server's log directory is mounted. `asked`: says which file is written now."""
 
     path: Path
-    asked: Callable[[], str | None] | None = None
+    asked: Callable[[], str | None]
 
     def current(self) -> str | None:
-        if self.asked is not None:
-            return self.asked()
-        # Of two that were written within one tick of the clock the emptier is the newer.
-        newest = max(self.listing(), key=lambda file: (file.modified, not file.size, file.begins), default=None)
-        return newest.name if newest else None
+        return self.asked()
 
     def listing(self) -> tuple[LogFile, ...]:
         with self._readable():
