@@ -2,9 +2,10 @@
 
 The log does not tell the types that a program gave its parameters: a float that is stored as numeric loses digits that
 its text has, a boolean in a text column is `true`, though its text is `t`. So such a literal is certain only if every
-type that it may have had gives the same, by all casts that PostgreSQL has. Left out is xml that begins with a
-declaration and has no element, in a column for texts. extra_float_digits is taken to be 1 or more, which it is unless a
-program asks for less while it connects; where it does so later, or by a setting, that is seen.
+type that it may have had gives the same, by all casts that PostgreSQL has; tests/contracts/test_csvlog_parameters.py
+tries them. Left out is xml that begins with a declaration and has no element, in a column for texts.
+extra_float_digits is taken to be 1 or more, which it is unless a program asks for less while it connects; where it does
+so later, or by a setting, that is seen.
 """
 
 import ipaddress
