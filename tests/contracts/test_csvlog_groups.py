@@ -8,7 +8,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 
 import psycopg
@@ -317,6 +317,22 @@ class Writer(Client):
             self.alone(session)
 
 
+@contextmanager
+def at_work(client: type[Client], logging: LoggingServer, database: Database) -> Iterator[threading.Event]:
+    """Three clients at once; none of them fails. Gives what they stop at."""
+    over = threading.Event()
+    clients = [client(logging, database, number=number, stop=over) for number in range(1, 4)]
+    try:
+        for each in clients:
+            each.start()
+        yield over
+    finally:
+        over.set()
+        for each in clients:
+            each.join()
+    assert [each.failure for each in clients] == [None] * len(clients)
+
+
 @pytest.fixture(params=[13, 15, 18])
 def logging(request: pytest.FixtureRequest, logging_server_of: Callable[[int], LoggingServer]) -> LoggingServer:
     return logging_server_of(request.param)
@@ -327,22 +343,13 @@ def test_what_the_log_says_was_committed_is_there(logging: LoggingServer, mode: 
     logging.configure(MODES[mode])
     with new_database(logging.server, made=MADE) as database:
         cuts = Cuts(logging=logging, database=database, begins_logged=mode != "mod")
-        over = threading.Event()
-        clients = [Client(logging, database, number=number, stop=over) for number in range(1, 4)]
-        try:
-            for client in clients:
-                client.start()
+        with at_work(Client, logging, database) as over:
             for _ in range(60):
                 over.wait(0.2)
                 cuts.cut()
                 if cuts.results["exact"] + cuts.results["inexact"] == 6:
                     break
-        finally:
-            over.set()
-            for client in clients:
-                client.join()
         cuts.cut()
-        assert [client.failure for client in clients] == [None] * len(clients)
         print(logging.machine.name, mode, dict(cuts.results))
         if mode.startswith("all"):
             assert cuts.results["exact"] >= 2
@@ -356,22 +363,13 @@ def test_what_sessions_do_to_the_same_rows_is_run_again_in_their_order_or_not_at
     with new_database(logging.server, made=made) as database, new_database(logging.server, made=made) as copy:
         cuts = Copies(logging=logging, database=database, begins_logged=True, copy=copy)
         cuts.cut()
-        over = threading.Event()
-        clients = [Writer(logging, database, number=number, stop=over) for number in range(1, 4)]
-        try:
-            for client in clients:
-                client.start()
+        with at_work(Writer, logging, database) as over:
             for _ in range(100):
                 over.wait(0.05)
                 cuts.cut()
                 if cuts.results["exact"] == 8:
                     break
-        finally:
-            over.set()
-            for client in clients:
-                client.join()
         cuts.cut()
-        assert [client.failure for client in clients] == [None] * len(clients)
         print(logging.machine.name, dict(cuts.results))
         assert cuts.results["transactions"] >= 20
 

@@ -6,47 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fix_memory_node import MemoryNode
 from pgkeep import backup, chain, restore
-from pgkeep.changes import Run
 from pgkeep.errors import ConfigError, Corrupted, JournalMovedOn, NotReplicated, NotRestorable, Unavailable
-from pgkeep.journal import Journal
-from pgkeep.journal_store import JournalStore
-from pgkeep.model import Covered, Entry, Instant, Origin, Stored
+from pgkeep.model import Covered, Instant, Stored
 from pgkeep.plan import Point, plan
-from pgkeep.testing import MemoryCapture, MemoryFresh, MemorySealer, MemorySource, MemoryTarget, MemoryVault
+from pgkeep.testing import MemoryFresh, MemoryTarget
 
 
-class World:
-    """One node with three peers, and a database whose changes are kept."""
-
-    def __init__(self) -> None:
-        self.vault = MemoryVault()
-        self.sealer = MemorySealer()
-        self.source = MemorySource()
-        self.capture = MemoryCapture(self.source)
-        self.journals = JournalStore(database="shop", vault=self.vault, sealer=self.sealer, copies=3, patience=0.0)
-        self.run = Run(
-            source=self.source,
-            capture=self.capture,
-            sealer=self.sealer,
-            vault=self.vault,
-            journals=self.journals,
-            origin=Origin(host="node-1", by="test"),
-            patience=0.0,
-        )
-        self.journals.begin()
-
-    def full(self) -> Entry:
-        return self.run.finish(self.run.full())
-
-    def hourly(self) -> Entry:
-        done = self.run.hourly()
-        assert isinstance(done, Stored)
-        return self.run.finish(done)
-
-    @property
-    def journal(self) -> Journal:
-        return self.journals.head().journal
+class World(MemoryNode):
+    """A node, and what its journal brings back."""
 
     @property
     def kinds(self) -> list[str]:

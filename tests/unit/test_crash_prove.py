@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from fix_fragile import FragileVault, Killed, When
+from fix_memory_node import ORIGIN
 from pgkeep.copies import ciphertext
 from pgkeep.drill import Drill
 from pgkeep.journal import Journal
@@ -18,7 +19,7 @@ from pgkeep.plan import Point, plan
 from pgkeep.restore import restore
 from pgkeep.retirement import retire
 from pgkeep.testing import MemoryTarget
-from unit.test_drill import ORIGIN, World
+from unit.test_drill import World
 from unit.test_retention import NOTHING
 
 

@@ -6,51 +6,25 @@ from dataclasses import replace
 
 import pytest
 
+from fix_memory_node import ORIGIN, MemoryNode
 from pgkeep import backup, drill, proof, sentences
-from pgkeep.changes import Run
 from pgkeep.drill import Drill
 from pgkeep.errors import ConfigError, Corrupted, NotReplicated, NotRestorable, Unavailable
 from pgkeep.inventory import TableName, Update
-from pgkeep.journal import Journal
-from pgkeep.journal_store import JournalStore
-from pgkeep.model import Backup, Cid, Entry, Origin, Stored, Verdict
+from pgkeep.model import Backup, Cid, Entry, Verdict
 from pgkeep.pin_names import journal_name
 from pgkeep.ports import Place, Window
-from pgkeep.testing import NODE, MemoryCapture, MemorySealer, MemorySource, MemoryTarget, MemoryVault, MemoryWindow
-
-ORIGIN = Origin(host="node-1", by="test")
+from pgkeep.testing import NODE, MemoryCapture, MemoryTarget, MemoryWindow
 
 
-class World:
-    """One node with three peers, a database whose changes are kept, and a scratch server."""
+class World(MemoryNode):
+    """A node, and a scratch server."""
 
     def __init__(self) -> None:
-        self.vault = MemoryVault()
-        self.sealer = MemorySealer()
-        self.source = MemorySource()
-        self.capture = MemoryCapture(self.source)
+        super().__init__()
         self.target = MemoryTarget()
-        self.journals = JournalStore(database="shop", vault=self.vault, sealer=self.sealer, copies=3, patience=0.0)
-        self.run = Run(
-            source=self.source,
-            capture=self.capture,
-            sealer=self.sealer,
-            vault=self.vault,
-            journals=self.journals,
-            origin=ORIGIN,
-            patience=0.0,
-        )
         self.peer = 0
         self.offered: list[Place] = []
-        self.journals.begin()
-
-    def full(self) -> Entry:
-        return self.run.finish(self.run.full())
-
-    def hourly(self) -> Entry:
-        done = self.run.hourly()
-        assert isinstance(done, Stored)
-        return self.run.finish(done)
 
     def drill(self) -> Verdict:
         return Drill(
@@ -74,10 +48,6 @@ class World:
     def damage(self, cid: Cid, *, peer: int) -> None:
         objects = self.vault.peers[peer].objects
         objects[cid] = objects[cid][:50] + bytes([objects[cid][50] ^ 1]) + objects[cid][51:]
-
-    @property
-    def journal(self) -> Journal:
-        return self.journals.head().journal
 
 
 @pytest.fixture
