@@ -23,29 +23,16 @@ damaged or missing is whole again.
 By hand: `pgkeep audit NAME --share 1` reads everything, `--dry-run` changes nothing.
 """
 
-import os
-from datetime import UTC, datetime
-
-from airflow.sdk import DAG, CronDataIntervalTimetable
-
-from pgkeep.airflow.alerts import run_failed
+from pgkeep.airflow.declaration import configured, cron, database_dag
 from pgkeep.airflow.operators import AuditOperator
-from pgkeep.airflow.retries import TRIED_AGAIN
-from pgkeep.settings import VARIABLE, load
 
-# Without a valid file this raises: Airflow shows an import error. Silence would look like proofs.
-for name, database in load(os.environ.get(VARIABLE)).databases.items():
-    with DAG(
-        dag_id=f"pgkeep_{database.slug}_audit",
-        description=f"Every copy of the backups of {name}, read back and repaired",
-        doc_md=__doc__,
-        schedule=CronDataIntervalTimetable(database.audit_schedule, timezone=database.timezone),
-        start_date=datetime(2024, 1, 1, tzinfo=UTC),
-        catchup=False,
-        max_active_runs=1,
-        is_paused_upon_creation=False,
-        on_failure_callback=run_failed,
-        tags={"pgkeep", "audit"},
-        default_args=TRIED_AGAIN,
+for database in configured():
+    with database_dag(
+        database,
+        "audit",
+        schedule=cron(database, database.audit_schedule),
+        description=f"Every copy of the backups of {database.name}, read back and repaired",
+        doc=__doc__,
+        tags={"audit"},
     ):
-        AuditOperator(task_id="audit", database=name)
+        AuditOperator(task_id="audit", database=database.name)

@@ -32,13 +32,8 @@ there, and do not leave it paused.
 Back again: `pgkeep restore NAME --into URL`, `[--at TIME]`.
 """
 
-import os
-from datetime import UTC, datetime
-
-from airflow.sdk import DAG, CronDataIntervalTimetable
-
-from pgkeep.airflow.alerts import run_failed
 from pgkeep.airflow.assets import either
+from pgkeep.airflow.declaration import configured, cron, database_dag
 from pgkeep.airflow.operators import (
     CheckEncryptionOperator,
     CollectChangesOperator,
@@ -46,36 +41,34 @@ from pgkeep.airflow.operators import (
     ReleaseOperator,
     ReplicateOperator,
 )
-from pgkeep.airflow.retries import TRIED_AGAIN
 from pgkeep.airflow.windows import first_window
-from pgkeep.settings import VARIABLE, load
 
 HOURS = 2
 """That long a run waits for its copies. Then somebody is told, and the next run looks after the source's disk."""
 
-# Without a valid file this raises: Airflow shows an import error. Silence would look like backups.
-for name, database in load(os.environ.get(VARIABLE)).databases.items():
+for database in configured():
     if database.capture == "none":
         continue
-    with DAG(
-        dag_id=f"pgkeep_{database.slug}_changes",
-        description=f"Changes of {name}, encrypted, replicated, recorded",
-        doc_md=__doc__,
-        schedule=CronDataIntervalTimetable(database.changes_schedule, timezone=database.timezone),
-        start_date=first_window(database) or datetime(2024, 1, 1, tzinfo=UTC),
+    with database_dag(
+        database,
+        "changes",
+        schedule=cron(database, database.changes_schedule),
+        description=f"Changes of {database.name}, encrypted, replicated, recorded",
+        doc=__doc__,
+        tags={"backup", "changes"},
+        start=first_window(database),
         catchup=database.begins is not None,
-        max_active_runs=1,
-        is_paused_upon_creation=False,
-        on_failure_callback=run_failed,
-        tags={"pgkeep", "backup", "changes"},
-        default_args=TRIED_AGAIN,
     ):
-        collect_changes = CollectChangesOperator(task_id="collect_changes", database=name)
+        collect_changes = CollectChangesOperator(task_id="collect_changes", database=database.name)
         check_encryption = CheckEncryptionOperator(
-            task_id="check_encryption", database=name, stored=collect_changes.output
+            task_id="check_encryption", database=database.name, stored=collect_changes.output
         )
-        replicate = ReplicateOperator(task_id="replicate", database=name, sealed=check_encryption.output, hours=HOURS)
-        record = RecordOperator(task_id="record", database=name, replicated=replicate.output)
-        release = ReleaseOperator(task_id="release", database=name, entry=record.output, outlets=[either(name)])
+        replicate = ReplicateOperator(
+            task_id="replicate", database=database.name, sealed=check_encryption.output, hours=HOURS
+        )
+        record = RecordOperator(task_id="record", database=database.name, replicated=replicate.output)
+        release = ReleaseOperator(
+            task_id="release", database=database.name, entry=record.output, outlets=[either(database.name)]
+        )
 
         collect_changes >> check_encryption >> replicate >> record >> release

@@ -22,32 +22,20 @@ that are proven count for `min_full`, and as long as too few are, nothing is eve
 By hand: trigger it, or `pgkeep drill NAME`.
 """
 
-import os
-from datetime import UTC, datetime
-
-from airflow.sdk import DAG
-
-from pgkeep.airflow.alerts import run_failed
 from pgkeep.airflow.assets import backups
+from pgkeep.airflow.declaration import configured, database_dag
 from pgkeep.airflow.operators import DrillOperator
-from pgkeep.airflow.retries import TRIED_AGAIN
-from pgkeep.settings import VARIABLE, load
 
-# Without a valid file this raises: Airflow shows an import error. Silence would look like backups.
-for name, database in load(os.environ.get(VARIABLE)).databases.items():
+for database in configured():
     if database.scratch is None:
         continue
-    with DAG(
-        dag_id=f"pgkeep_{database.slug}_drill",
-        description=f"The newest backups of {name}, restored and compared",
-        doc_md=__doc__,
-        schedule=[backups(name, "full")],
-        start_date=datetime(2024, 1, 1, tzinfo=UTC),
-        catchup=False,
-        max_active_runs=1,
-        is_paused_upon_creation=False,
-        on_failure_callback=run_failed,
-        tags={"pgkeep", "drill"},
-        default_args=TRIED_AGAIN | ({"queue": database.drill_queue} if database.drill_queue else {}),
+    with database_dag(
+        database,
+        "drill",
+        schedule=[backups(database.name, "full")],
+        description=f"The newest backups of {database.name}, restored and compared",
+        doc=__doc__,
+        tags={"drill"},
+        queue=database.drill_queue,
     ):
-        DrillOperator(task_id="drill", database=name)
+        DrillOperator(task_id="drill", database=database.name)

@@ -16,13 +16,8 @@ The last error in the log of a red task says what happened and what to do next.
 Back again: `pgkeep list NAME`, `pgkeep restore NAME --into URL`.
 """
 
-import os
-from datetime import UTC, datetime
-
-from airflow.sdk import DAG, CronDataIntervalTimetable
-
-from pgkeep.airflow.alerts import run_failed
 from pgkeep.airflow.assets import backups
+from pgkeep.airflow.declaration import configured, cron, database_dag
 from pgkeep.airflow.operators import (
     CheckEncryptionOperator,
     DumpDatabaseOperator,
@@ -30,32 +25,24 @@ from pgkeep.airflow.operators import (
     ReleaseOperator,
     ReplicateOperator,
 )
-from pgkeep.airflow.retries import TRIED_AGAIN
-from pgkeep.settings import VARIABLE, load
 
-# Without a valid file this raises: Airflow shows an import error. Silence would look like backups.
-for name, database in load(os.environ.get(VARIABLE)).databases.items():
-    with DAG(
-        dag_id=f"pgkeep_{database.slug}_full",
-        description=f"Full backup of {name}, encrypted, replicated, recorded",
-        doc_md=__doc__,
-        schedule=CronDataIntervalTimetable(database.full_schedule, timezone=database.timezone),
-        start_date=datetime(2024, 1, 1, tzinfo=UTC),
-        catchup=False,
-        max_active_runs=1,
-        is_paused_upon_creation=False,
-        on_failure_callback=run_failed,
-        tags={"pgkeep", "backup", "full"},
-        default_args=TRIED_AGAIN,
+for database in configured():
+    with database_dag(
+        database,
+        "full",
+        schedule=cron(database, database.full_schedule),
+        description=f"Full backup of {database.name}, encrypted, replicated, recorded",
+        doc=__doc__,
+        tags={"backup", "full"},
     ):
-        dump_database = DumpDatabaseOperator(task_id="dump_database", database=name)
+        dump_database = DumpDatabaseOperator(task_id="dump_database", database=database.name)
         check_encryption = CheckEncryptionOperator(
-            task_id="check_encryption", database=name, stored=dump_database.output
+            task_id="check_encryption", database=database.name, stored=dump_database.output
         )
-        replicate = ReplicateOperator(task_id="replicate", database=name, sealed=check_encryption.output)
-        record = RecordOperator(task_id="record", database=name, replicated=replicate.output)
+        replicate = ReplicateOperator(task_id="replicate", database=database.name, sealed=check_encryption.output)
+        record = RecordOperator(task_id="record", database=database.name, replicated=replicate.output)
         release = ReleaseOperator(
-            task_id="release", database=name, entry=record.output, outlets=[backups(name, "full")]
+            task_id="release", database=database.name, entry=record.output, outlets=[backups(database.name, "full")]
         )
 
         dump_database >> check_encryption >> replicate >> record >> release

@@ -13,29 +13,16 @@ run goes on. Nothing goes as long as fewer than `min_full` full backups are prov
 | *up for retry* | Something did not answer, or another run wrote the journal. Nothing to do, unless it stays so. |
 """
 
-import os
-from datetime import UTC, datetime
-
-from airflow.sdk import DAG, CronDataIntervalTimetable
-
-from pgkeep.airflow.alerts import run_failed
+from pgkeep.airflow.declaration import configured, cron, database_dag
 from pgkeep.airflow.operators import RetireOperator
-from pgkeep.airflow.retries import TRIED_AGAIN
-from pgkeep.settings import VARIABLE, load
 
-# Without a valid file this raises: Airflow shows an import error. Silence would look like backups.
-for name, database in load(os.environ.get(VARIABLE)).databases.items():
-    with DAG(
-        dag_id=f"pgkeep_{database.slug}_retire",
-        description=f"What is not kept of {name} any longer is let go of",
-        doc_md=__doc__,
-        schedule=CronDataIntervalTimetable(database.retire_schedule, timezone=database.timezone),
-        start_date=datetime(2024, 1, 1, tzinfo=UTC),
-        catchup=False,
-        max_active_runs=1,
-        is_paused_upon_creation=False,
-        on_failure_callback=run_failed,
-        tags={"pgkeep", "retention"},
-        default_args=TRIED_AGAIN,
+for database in configured():
+    with database_dag(
+        database,
+        "retire",
+        schedule=cron(database, database.retire_schedule),
+        description=f"What is not kept of {database.name} any longer is let go of",
+        doc=__doc__,
+        tags={"retention"},
     ):
-        RetireOperator(task_id="retire", database=name)
+        RetireOperator(task_id="retire", database=database.name)

@@ -1,0 +1,61 @@
+"""What every DAG of pgkeep has in common. Loaded by the dag-processor, so it imports nothing of weight."""
+
+import os
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow.sdk import DAG, CronDataIntervalTimetable
+
+from pgkeep.airflow.alerts import run_failed
+from pgkeep.airflow.retries import TRIED_AGAIN
+from pgkeep.settings import VARIABLE, Database, load
+
+LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def configured() -> Iterator[Database]:
+    """The databases of `pgkeep.toml`. Without a valid file it raises, and Airflow shows an import error.
+
+    Silence would look like backups. Raises ConfigError.
+    """
+    yield from load(os.environ.get(VARIABLE)).databases.values()
+
+
+def cron(database: Database, expression: str) -> CronDataIntervalTimetable:
+    """That schedule, by the clock of the database's own time zone. Its runs have a data interval."""
+    return CronDataIntervalTimetable(expression, timezone=database.timezone)
+
+
+def database_dag(
+    database: Database,
+    story: str,
+    *,
+    schedule: Any,
+    description: str,
+    doc: str | None,
+    tags: Collection[str],
+    start: datetime | None = None,
+    catchup: bool = False,
+    queue: str = "",
+    **more: Any,
+) -> DAG:
+    """`pgkeep_<name>_<story>`: one run at a time, not paused at first, and somebody is told when a run fails.
+
+    `doc`: the page that the UI shows, Markdown. `queue`: of its tasks, if not Airflow's own.
+    (Airflow reads only files in which it finds the word "dag": here, by this function's name.)
+    """
+    return DAG(
+        dag_id=f"pgkeep_{database.slug}_{story}",
+        description=description,
+        doc_md=doc,
+        schedule=schedule,
+        start_date=start or LONG_AGO,
+        catchup=catchup,
+        max_active_runs=1,
+        is_paused_upon_creation=False,
+        on_failure_callback=run_failed,
+        tags={"pgkeep", *tags},
+        default_args=TRIED_AGAIN | ({"queue": queue} if queue else {}),
+        **more,
+    )
