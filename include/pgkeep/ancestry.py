@@ -1,7 +1,8 @@
 """What LPBM, pgkeep's predecessor, has left: its journal, its files, and what it takes to bring them back.
 
 LPBM wrote a line for each file into `journal.txt`, oldest first: its CID in the cluster and its name, which says when
-it was made and what it is. A `full` is a plain script of pg_dump, a `delta` the statements that came after it.
+it was made and what it is. A `full` is an archive of `pg_dump -F c` (a plain script of pg_dump is taken, too), a
+`delta` the statements that came after it. A `dump` is older than LPBM, made by other means: listed, never replayed.
 """
 
 import itertools
@@ -15,9 +16,15 @@ from typing import Literal, Protocol, cast
 from pgkeep.errors import Corrupted, NotRestorable
 from pgkeep.model import Cid, Instant, instant
 
-LegacyKind = Literal["full", "delta"]
+LegacyKind = Literal["full", "delta", "dump"]
 
-LINE = re.compile(r"(?P<cid>[A-Za-z0-9]{46,128})\s+(?P<name>(?P<date>[0-9T:.+Z-]+?)-(?P<kind>full|delta)\.sql\.enc)")
+ARCHIVE = b"PGDMP"
+"""How every archive of `pg_dump -F c` begins."""
+LINE = re.compile(
+    r"(?:added\s+)?(?P<cid>[A-Za-z0-9]{46,128})\s+"  # as `ipfs-cluster-ctl add` said it, in the oldest lines
+    r"(?P<name>(?P<date>[0-9T:.+Z-]+?)-(?P<kind>full|delta)\.sql\.enc"
+    r"|(?P<dump>dump)_(?P<day>\d{4}-\d\d-\d\d)-(?P<hour>\d\d)-(?P<minute>\d\d)(?:-(?P<second>\d\d))?\.sql\.enc)"
+)
 EXPECTED = "<CID> <ISO date>-full.sql.enc or <CID> <ISO date>-delta.sql.enc, oldest first"
 FIRST = 5
 """Statements that failed, of which it is said how."""
@@ -68,6 +75,9 @@ class Opener(Protocol):
 class Blank(Protocol):
     """A new, empty database under a temporary name, not yet in anybody's way."""
 
+    def load(self, archive: Iterable[bytes], *, keep_going: bool) -> Failures:
+        """Restores an archive of `pg_dump -F c`, to its end or to the first error. Raises as `run`."""
+
     def run(self, script: Iterable[bytes], *, keep_going: bool) -> Failures:
         """Runs a script of SQL in a session of its own, triggers and all, to its end or to the first error.
 
@@ -112,29 +122,40 @@ def write_journal(files: Sequence[LegacyFile]) -> bytes:
 
 
 def newest(files: Sequence[LegacyFile], *, path: str) -> tuple[LegacyFile, ...]:
-    """What the newest restore uses: the last full, and the deltas after it. Raises NotRestorable: there is no full."""
+    """What the newest restore uses: the last full, and the deltas after it.
+
+    Raises NotRestorable: there is no full, or behind it stands what cannot be replayed.
+    """
     fulls = [index for index, file in enumerate(files) if file.kind == "full"]
     if not fulls:
         raise NotRestorable(
             f"{path} names no full backup: deltas alone bring nothing back",
             next_step="find a journal of LPBM that names one",
         )
-    return tuple(files[fulls[-1] :])
+    way = tuple(files[fulls[-1] :])
+    for file in way:
+        if file.kind == "dump":
+            raise NotRestorable(
+                f"{path}, line {file.number}: {file} is older than LPBM, but stands behind its newest full backup",
+                next_step="take that line out in a copy of the journal, or use an older copy of it",
+            )
+    return way
 
 
 def _read_line(line: str, number: int, path: str) -> LegacyFile:
     found = LINE.fullmatch(line)
     if found is None:
         raise _odd(path, number, "is no line of LPBM's journal")
+    date = found["date"] or f"{found['day']}T{found['hour']}:{found['minute']}:{found['second'] or '00'}"
     try:
-        time = datetime.fromisoformat(found["date"])
+        time = datetime.fromisoformat(date)
     except ValueError:
-        raise _odd(path, number, f"names no time: {found['date']}") from None
+        raise _odd(path, number, f"names no time: {date}") from None
     return LegacyFile(
         number=number,
         cid=Cid(found["cid"]),
         name=found["name"],
-        kind=cast(LegacyKind, found["kind"]),
+        kind=cast(LegacyKind, found["kind"] or found["dump"]),
         time=instant(time if time.tzinfo else time.replace(tzinfo=UTC)),
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pgkeep import ancestry
-from pgkeep.ancestry import Archive, Blank, Failures, LegacyFile, Opener, ScriptTarget
+from pgkeep.ancestry import ARCHIVE, Archive, Blank, Failures, LegacyFile, Opener, ScriptTarget
 from pgkeep.errors import ConfigError, NotRestorable, PgkeepError, Unavailable
 from pgkeep.journal import Journal
 from pgkeep.meter import unwatched
@@ -20,7 +20,7 @@ from pgkeep.ports import Refused, Sealer, Vault, Watch
 from pgkeep.restore import plaintext
 
 COMPLETE = b"\n-- PostgreSQL database dump complete\n"
-"""How pg_dump ends its scripts; some lines follow. COPY without its end would pass for whole."""
+"""How pg_dump ends its plain scripts; some lines follow. COPY without its end would pass for whole."""
 TAIL = 4096
 COPY = re.compile(rb"(?:^|;)\s*copy\s[^;']{1,2000}\sfrom\s+stdin\b", re.IGNORECASE | re.MULTILINE)
 LONGEST = 2100
@@ -130,18 +130,14 @@ def require_success(replayed: Replayed, *, label: str) -> None:
         )
 
 
-def require_new(journal: Journal) -> None:
-    """Raises ConfigError if the database has a full backup already: ancestors come before it.
-
-    A gap alone is what an import leaves that was interrupted.
-    """
-    fulls = [entry for entry in journal.entries if entry.backup.kind == "full"]
-    if fulls:
-        raise ConfigError(
-            f"the journal of {journal.database} has a full backup already (entry {fulls[0].sequence}); what LPBM kept "
-            "can only stand before the first one",
-            next_step="keep LPBM's journal.txt beside its files: pgkeep lpbm restore needs nothing else",
-        )
+def require_not_imported(journal: Journal) -> None:
+    """Raises ConfigError if a full backup names LPBM's files already. Others may be there: Airflow may be quicker."""
+    for entry in journal.entries:
+        if entry.backup.part("ancestry"):
+            raise ConfigError(
+                f"entry {entry.sequence} of {journal.database} names LPBM's files already",
+                next_step=f"nothing is to be done: pgkeep list {journal.database} shows them",
+            )
 
 
 def ancestors(entry: Entry, sealer: Sealer, vault: Vault) -> tuple[LegacyFile, ...]:
@@ -156,10 +152,13 @@ def ancestors(entry: Entry, sealer: Sealer, vault: Vault) -> tuple[LegacyFile, .
 def _replay(
     file: LegacyFile, archive: Archive, opener: Opener, blank: Blank, *, keep_going: bool, watch: Watch
 ) -> Failures:
-    script = _Ending(
-        _checked(file, watch(file.name, opener.open(archive.read(file), name=str(file))), keep_going=keep_going)
-    )
+    plain = watch(file.name, opener.open(archive.read(file), name=str(file)))
+    first = next(plain, b"")
+    whole = _behind(first, plain)
     try:
+        if file.kind == "full" and first.startswith(ARCHIVE):
+            return blank.load(whole, keep_going=keep_going)
+        script = _Ending(_checked(file, whole, keep_going=keep_going))
         failures = blank.run(script, keep_going=keep_going)
     except Refused as refused:
         raise _not_replayed(file, refused.reason) from refused
@@ -169,6 +168,11 @@ def _replay(
     if not keep_going:
         raise _not_replayed(file, cut)
     return Failures(count=failures.count + 1, first=(*failures.first, cut))
+
+
+def _behind(first: bytes, rest: Iterator[bytes]) -> Generator[bytes]:
+    yield first
+    yield from rest
 
 
 def _checked(file: LegacyFile, script: Iterator[bytes], *, keep_going: bool) -> Generator[bytes]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fix_lpbm import PASSWORD, Legacy
+from fix_lpbm import PASSWORD, Legacy, encrypted
 from fix_postgres import SAMPLE, Database, children, eventually, new_database, no_database, quoted, server
 from pgkeep import lpbm
 from pgkeep.adapters.lpbm import Folder, LegacyOpener
@@ -63,12 +63,16 @@ def legacy(source: Database, sandbox: Mapping[str, str], tmp_path: Path) -> Lega
     found = Legacy(tmp_path)
     for kind in ("full", "delta"):
         found.add(kind, b"").unlink()
-    url = f"{sandbox['PGKEEP_SOURCE_URL']}/{source.name}"
-    dump = subprocess.run(["pg_dump", "--no-owner", "-d", url], env=dict(sandbox), capture_output=True, check=True)
-    found.add("full", dump.stdout, by_cid=True)
+    found.add("full", dumped(source, sandbox, "-F", "c"), by_cid=True)
     for delta in DELTAS:
         found.add("delta", delta.encode())
     return found
+
+
+def dumped(source: Database, sandbox: Mapping[str, str], *options: str) -> bytes:
+    """LPBM has always used `-F c`."""
+    command = ["pg_dump", *options, "-d", f"{sandbox['PGKEEP_SOURCE_URL']}/{source.name}"]
+    return subprocess.run(command, env=dict(sandbox), capture_output=True, check=True).stdout
 
 
 def replay(legacy: Legacy, place: Database, *, password: str = PASSWORD, keep_going: bool = False) -> lpbm.Replayed:
@@ -77,7 +81,13 @@ def replay(legacy: Legacy, place: Database, *, password: str = PASSWORD, keep_go
     return lpbm.restore(way, archive, opener, place.target(), keep_going=keep_going)
 
 
-def test_it_holds_what_its_source_does(legacy: Legacy, source: Database, place: Database) -> None:
+@pytest.mark.parametrize("form", ["custom", "plain"])
+def test_it_holds_what_its_source_does(
+    form: str, legacy: Legacy, source: Database, place: Database, sandbox: Mapping[str, str]
+) -> None:
+    if form == "plain":
+        path = legacy.folder / legacy.lines[2].split()[0]
+        path.write_bytes(encrypted(dumped(source, sandbox, "--no-owner")))
     replayed = replay(legacy, place)
     source.run(*DELTAS)
     assert [(file.kind, failures.count) for file, failures in replayed.files] == [
@@ -206,18 +216,65 @@ def test_a_full_that_was_cut_off_between_two_blocks(
     legacy: Legacy, sandbox: Mapping[str, str], source: Database, place: Database
 ) -> None:
     """psql takes the end of its input for the end of COPY, and CBC knows no length."""
-    url = f"{sandbox['PGKEEP_SOURCE_URL']}/{source.name}"
-    dump = subprocess.run(["pg_dump", "-d", url], env=dict(sandbox), capture_output=True, check=True).stdout
+    dump = dumped(source, sandbox)
     legacy.add("full", dump[: dump.index(b"\\.")])
     refused(legacy, place, NotRestorable, says="it does not end as pg_dump ends its scripts")
+
+
+@pytest.mark.parametrize("keep_going", [False, True])
+def test_an_archive_that_was_cut_off_between_two_blocks(
+    keep_going: bool, legacy: Legacy, sandbox: Mapping[str, str], source: Database, place: Database
+) -> None:
+    dump = dumped(source, sandbox, "-F", "c", "-Z", "0")
+    legacy.add("full", dump[: len(dump) - 4000])
+    if not keep_going:
+        refused(legacy, place, NotRestorable, says=r"cannot be replayed: .*(end of file|input file)")
+        return
+    with pytest.raises(NotRestorable, match="failed"):
+        lpbm.require_success(replay(legacy, place, keep_going=True), label="here")
+
+
+@pytest.fixture
+def owned(source: Database) -> Iterator[str]:
+    """A role that the target does not have owns two tables."""
+    role = f"owner_of_{source.name}"
+    source.run(f"CREATE ROLE {quoted(role)}", f"ALTER TABLE secret OWNER TO {quoted(role)}")
+    source.run(f"ALTER TABLE noted OWNER TO {quoted(role)}")
+    yield role
+    source.run(f"REASSIGN OWNED BY {quoted(role)} TO CURRENT_USER", f"DROP ROLE {quoted(role)}")
+
+
+def test_an_archive_whose_roles_are_missing(
+    legacy: Legacy, owned: str, source: Database, place: Database, sandbox: Mapping[str, str]
+) -> None:
+    legacy.add("full", dumped(source, sandbox, "-F", "c"))
+    refused(legacy, place, NotRestorable, says=f'cannot be replayed: role "{owned}" does not exist; nothing was left')
+    replayed = replay(legacy, place, keep_going=True)
+    assert [failures.count for _, failures in replayed.files] == [2]
+    assert place.ask("SELECT word FROM secret") == [(SECRET,)]
+    with pytest.raises(NotRestorable, match=f'2 failed .*role "{owned}" does not exist') as caught:
+        lpbm.require_success(replayed, label="here")
+    assert SECRET not in str(caught.value)
+
+
+def test_an_archive_whose_rows_are_refused_shows_none(
+    legacy: Legacy, source: Database, place: Database, sandbox: Mapping[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A materialised view that can be computed no more, of somebody's secret."""
+    source.run(
+        "CREATE TABLE number (word text); INSERT INTO number VALUES ('1')",
+        "CREATE MATERIALIZED VIEW sums AS SELECT word::int FROM number",
+        f"UPDATE number SET word = '{SECRET} already exists'",
+    )
+    legacy.add("full", dumped(source, sandbox, "-F", "c"))
+    said = refused(legacy, place, NotRestorable, says="invalid input syntax for type integer: ...;")
+    assert SECRET not in said + caplog.text
 
 
 def test_a_full_that_leaves_for_another_database(
     legacy: Legacy, sandbox: Mapping[str, str], source: Database, place: Database
 ) -> None:
-    url = f"{sandbox['PGKEEP_SOURCE_URL']}/{source.name}"
-    dump = subprocess.run(["pg_dump", "--create", "-d", url], env=dict(sandbox), capture_output=True, check=True).stdout
-    legacy.add("full", dump)
+    legacy.add("full", dumped(source, sandbox, "--create"))
     refused(legacy, place, NotRestorable, says="it leaves for another database")
     assert not Database(server=place.server, name=source.name).exists()
 

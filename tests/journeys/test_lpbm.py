@@ -66,7 +66,8 @@ def kept_by_lpbm(node: Node, name: str, folder: Path) -> Legacy:
 
 def dump(node: Node, name: str) -> bytes:
     url = f"{node.environ['PGKEEP_SOURCE_URL']}/{name}"
-    return subprocess.run(["pg_dump", "-d", url], env=dict(node.environ), capture_output=True, check=True).stdout
+    command = ["pg_dump", "-F", "c", "-d", url]
+    return subprocess.run(command, env=dict(node.environ), capture_output=True, check=True).stdout
 
 
 def shell(node: Node, name: str, folder: Path) -> dict[str, str]:
@@ -101,7 +102,7 @@ def test_after_it_everything_is_as_ever(node: Node, moving: MovingDay) -> None:
     node.pgkeep("restore", name, "--into", node.target(f"after_{name}"))
     assert node.measure(f"after_{name}", server="SCRATCH") == node.measure(name)
     refused = node.pgkeep("lpbm", "import", name, "--journal", journal, code=3).stderr
-    assert "has a full backup already (entry 2)" in refused
+    assert "names LPBM's files already" in refused
 
 
 def test_full_backups_only_have_ancestors_too(node: Node, moving: MovingDay) -> None:
@@ -133,10 +134,15 @@ def test_what_fails_is_said_by_the_exit_code(node: Node, moving: MovingDay) -> N
     assert node.psql("SELECT count(*) FROM note", dbname=f"failed_{name}", server="SCRATCH") == "0"
 
 
-@pytest.mark.parametrize(
-    "named",
-    ["Backup", "FullBackup", "Restore", "Pause", "Default", "MAX_FULL_BACKUPS", "RESTORE_AND_CLOSE", "TRIGGER_CRON"],
-)
+NAMES = """
+Backup FullBackup Restore Pause Default command.txt error.txt journal.txt MAX_FULL_BACKUPS RESTORE_AND_CLOSE
+TRIGGER_CRON FULL_BACKUP_TRIGGER_CRON ENC_PASSWORD WORKING_DIRECTORY LOG_DIRECTORY LOG_LEVEL PG_HOST PG_USER PG_DATABASE
+IPFS IPFS_HOST IPFS_CLUSTER_CTL IPFS_CLUSTER_HOST IPFS_MIN_REPLICA IPFS_MAX_REPLICA MAIL_TO MAIL_SUBJECT_PREFIX
+SMTP_ENABLED SMTP_FROM SMTP_HOST SMTP_PORT SMTP_USER SMTP_PASSWD SMTP_SECURE SMTP_LOGGER
+"""
+
+
+@pytest.mark.parametrize("named", [name for line in NAMES.splitlines() for name in line.split()])
 def test_the_page_says_what_became_of(named: str) -> None:
     rows = [line for line in (ROOT / "docs" / "lpbm.md").read_text().splitlines() if line.startswith("| ")]
     assert sum(f"`{named}`" in row.split(" | ")[0] for row in rows) == 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fix_lpbm import PASSWORD, Legacy, encrypted
 from pgkeep import ancestry, backup, lpbm, sentences
 from pgkeep.adapters.lpbm import Folder, LegacyOpener
-from pgkeep.adapters.postgres.complaints import Complaints
+from pgkeep.adapters.postgres.complaints import Complaints, IgnoredErrors
 from pgkeep.ancestry import LegacyFile, newest, read_journal, write_journal
 from pgkeep.errors import ConfigError, Corrupted, NotRestorable
 from pgkeep.model import Cid
@@ -28,6 +28,27 @@ EARLIEST, LATEST = datetime.fromisoformat("2000-01-02"), datetime.fromisoformat(
 cids = st.sampled_from([A, B])
 moments = st.datetimes(min_value=EARLIEST, max_value=LATEST, timezones=st.just(UTC))
 kinds = st.sampled_from(["full", "delta"])
+DUMP = "dump_2022-04-07-01-00-01.sql.enc"
+
+
+def test_lines_that_are_older_than_its_names_are_kept_and_never_used() -> None:
+    """`ipfs-cluster-ctl add` wrote three words; before it there were dumps, whose names LPBM later wrote shorter."""
+    text = f"added {A} {DUMP}\n{B} dump_2022-04-08-02-30.sql.enc\nadded {A}\t2023-01-01T00:00:00.000Z-full.sql.enc\n"
+    files = read_journal(text, path="journal.txt")
+    assert [(file.kind, file.time) for file in files] == [
+        ("dump", "2022-04-07T01:00:01.000000Z"),
+        ("dump", "2022-04-08T02:30:00.000000Z"),
+        ("full", "2023-01-01T00:00:00.000000Z"),
+    ]
+    assert write_journal(files).decode() == text.replace("added ", "").replace("\t", " ")
+    assert newest(files, path="journal.txt") == files[2:]
+    assert " dump " in sentences.legacy_table(files, files[2:])
+
+
+def test_a_dump_behind_the_newest_full_is_not_passed_over() -> None:
+    files = read_journal(f"{A} 2022-01-01T00:00:00Z-full.sql.enc\n{A} {DUMP}\n", path="journal.txt")
+    with pytest.raises(NotRestorable, match=rf"line 2: {DUMP} .* is older than LPBM"):
+        newest(files, path="journal.txt")
 
 
 @given(st.lists(st.tuples(moments, cids, kinds)), st.integers(-14, 14), st.sampled_from(["\n", "\r\n", "\n\n"]))
@@ -65,6 +86,9 @@ def test_the_newest_restore_begins_with_the_last_full(found: list[str]) -> None:
         "Qm 2023-05-01T00:00:00Z-full.sql.enc",
         f"{A} 2023-05-01T00:00:00Z-full.sql.enc and more",
         f"{A} 2022-12-31T23:59:59Z-delta.sql.enc",
+        f"{A} dump_2023-13-01-00-00-00.sql.enc",
+        f"{A} dump_2023-12-01.sql.enc",
+        f"removed {A} 2023-05-01T00:00:00Z-full.sql.enc",
     ],
 )
 def test_an_odd_line_is_named(odd: str) -> None:
@@ -133,6 +157,54 @@ def test_what_is_no_failure_is_not_kept(line: str) -> None:
     assert (heard.count, heard.first) == (0, [])
 
 
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        (
+            'pg_restore: error: could not execute query: ERROR:  role "alice" does not exist',
+            'role "alice" does not exist',
+        ),
+        (
+            'pg_restore: error: COPY failed for table "t": ERROR:  invalid input syntax for type integer: "hunter2"',
+            "COPY failed for table ...",
+        ),
+        (
+            'pg_restore: error: could not execute query: ERROR:  invalid input: "hunter2 does not exist"',
+            "invalid input: ...",
+        ),
+        (
+            'pg_restore: error: could not execute query: ERROR:  insert violates foreign key constraint "t_id_fkey"',
+            'insert violates foreign key constraint "t_id_fkey"',
+        ),
+        (
+            "pg_restore: error: could not read from input file: end of file",
+            "could not read from input file: end of file",
+        ),
+        ('psql:<stdin>:7: ERROR:  role "alice" does not exist', 'role "alice" does not exist'),
+    ],
+)
+def test_an_error_of_pg_restore_is_told_without_values(line: str, kept: str) -> None:
+    heard = IgnoredErrors()
+    heard.hear(line)
+    assert (heard.count, heard.first) == (1, [kept])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "pg_restore: warning: errors ignored on restore: 3",
+        "pg_restore: from TOC entry 215; 1259 16386 TABLE hunter2 postgres",
+        'pg_restore: error: could not execute query: ERROR:  unrecognized parameter "transaction_timeout"',
+        "psql:<stdin>:7: NOTICE:  hunter2",
+        "CONTEXT:  COPY t, line 1: hunter2",
+    ],
+)
+def test_what_is_no_error_of_pg_restore_is_not_kept(line: str) -> None:
+    heard = IgnoredErrors()
+    heard.hear(line)
+    assert (heard.count, heard.first) == (0, [])
+
+
 # --- the stories -------------------------------------------------------------------------------------------------
 
 DONE = b"\n-- PostgreSQL database dump complete\n--\n\n"
@@ -155,6 +227,19 @@ def test_a_full_and_its_deltas_take_the_place(tmp_path: Path) -> None:
     said = sentences.replayed_line(replayed, "db/shop")
     assert "and 2 deltas up to 2023-05-01 02:00:00 UTC; no statement failed. Nothing was compared" in said
     lpbm.require_success(replayed, label="db/shop")
+
+
+def test_an_archive_is_restored_and_its_deltas_replayed(tmp_path: Path) -> None:
+    target = MemoryTarget()
+    replay(tmp_path, ancestry.ARCHIVE + b"\0\n3\n", b"4\n", target=target)
+    assert target.database is not None
+    assert target.database.totals.rows == 7
+
+
+def test_a_delta_is_no_archive(tmp_path: Path) -> None:
+    target = MemoryTarget()
+    replayed = replay(tmp_path, b"3" + DONE, ancestry.ARCHIVE + b"\n4\nbad\n", target=target, keep_going=True)
+    assert [failures.count for _, failures in replayed.files] == [0, 1]
 
 
 def test_the_first_error_ends_it_and_leaves_nothing(tmp_path: Path) -> None:
@@ -217,7 +302,8 @@ def test_the_cluster_gives_its_files(tmp_path: Path) -> None:
 def test_the_first_full_backup_names_the_ancestors() -> None:
     world, files = World(), journal("full", "delta", "full")
     world.journals.begin()
-    lpbm.require_new(world.journals.head_for_writing().journal)
+    world.full()  # Airflow was faster
+    lpbm.require_not_imported(world.journals.head_for_writing().journal)
     stored = backup.capture(
         world.source, world.sealer, world.vault, world.journals, origin=ORIGIN, ancestry=write_journal(files)
     )
@@ -225,9 +311,9 @@ def test_the_first_full_backup_names_the_ancestors() -> None:
     assert [(file.cid, file.name) for file in lpbm.ancestors(entry, world.sealer, world.vault)] == [
         (file.cid, file.name) for file in files
     ]
-    assert sentences.continues(entry, files).startswith("entry 1 continues 3 files of LPBM: pgkeep fetch ")
-    with pytest.raises(ConfigError, match=r"has a full backup already \(entry 1\)"):
-        lpbm.require_new(world.journals.head_for_writing().journal)
+    assert sentences.continues(entry, files).startswith("entry 2 continues 3 files of LPBM: pgkeep fetch ")
+    with pytest.raises(ConfigError, match=r"entry 2 of .* names LPBM's files already"):
+        lpbm.require_not_imported(world.journals.head_for_writing().journal)
 
 
 def test_an_import_that_was_interrupted_can_be_repeated() -> None:
@@ -236,7 +322,7 @@ def test_an_import_that_was_interrupted_can_be_repeated() -> None:
     run = replace(kept.run, ancestry=write_journal(journal("full", "delta")))
     run.full()
     assert kept.kinds == ["gap"]
-    lpbm.require_new(kept.journal)
+    lpbm.require_not_imported(kept.journal)
     entry = run.finish(run.full())
     assert kept.kinds == ["gap", "changes", "full"]
     assert len(lpbm.ancestors(entry, kept.sealer, kept.vault)) == 2

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fix_lpbm import PASSWORD, encrypted
 from pgkeep.adapters.lpbm import LegacyOpener
+from pgkeep.ancestry import ARCHIVE
 from pgkeep.errors import ConfigError, Corrupted, Unavailable
 
 
@@ -42,6 +43,14 @@ def test_what_openssl_encrypts_is_read(size: int) -> None:
     plain = (b"INSERT INTO t VALUES (1, 'x');\n" * (size // 30 + 1))[:size]
     cipher = encrypted(plain)
     assert opened(*(cipher[i : i + 1000] for i in range(0, len(cipher), 1000))) == plain
+
+
+@settings(max_examples=25)
+@given(st.binary(max_size=300), st.lists(st.integers(0, 400), max_size=8))
+def test_an_archive_comes_out_whatever_is_in_it(rest: bytes, ends: list[int]) -> None:
+    cipher = cipher_of(ARCHIVE + rest)
+    bounds = [0, *sorted(min(end, len(cipher)) for end in ends), len(cipher)]
+    assert opened(*(cipher[a:b] for a, b in itertools.pairwise(bounds))) == ARCHIVE + rest
 
 
 def test_it_is_a_stream() -> None:

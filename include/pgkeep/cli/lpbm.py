@@ -52,8 +52,8 @@ def add_commands(commands: Commands) -> None:
     _add_password(command)
     command.set_defaults(run=bring_back)
 
-    command = ours.add_parser("import", help="make the first full backup, which names LPBM's files as its ancestry")
-    command.add_argument("name", metavar="NAME", type=given, help="a database after pgkeep init, without backups yet")
+    command = ours.add_parser("import", help="make a full backup that names LPBM's files as its ancestry")
+    command.add_argument("name", metavar="NAME", type=given, help="a database after pgkeep init")
     command.add_argument("--journal", metavar="JOURNAL", type=given, required=True, help="LPBM's journal.txt")
     command.add_argument("--wait", metavar="SECONDS", type=seconds, default=600.0, help="for the copies (default: 600)")
     command.set_defaults(run=begin_with)
@@ -94,7 +94,7 @@ def begin_with(chosen: argparse.Namespace) -> None:
     """`pgkeep lpbm import NAME --journal JOURNAL`: the very steps of `pgkeep backup NAME --full`."""
     files = _journal(chosen.journal)
     site = wiring.site(loaded_settings(), chosen.name, connections())
-    lpbm.require_new(site.journals.head_for_writing().journal)
+    lpbm.require_not_imported(site.journals.head_for_writing().journal)
     origin = keep.own_origin()
     stored = site.full(origin=origin, patience=chosen.wait, watch=watch(), ancestry=ancestry.write_journal(files))
     sealed = backup.check(stored, site.sealer, site.vault)

@@ -228,6 +228,10 @@ class MemoryBlank:
 
     fresh: MemoryFresh
 
+    def load(self, archive: Iterable[bytes], *, keep_going: bool) -> Failures:
+        """Of an archive, the lines behind the first one are such a script."""
+        return self.run([b"".join(archive).partition(b"\n")[2]], keep_going=keep_going)
+
     def run(self, script: Iterable[bytes], *, keep_going: bool) -> Failures:
         failed = list[str]()
         for number, line in enumerate(b"".join(script).decode().splitlines(), start=1):

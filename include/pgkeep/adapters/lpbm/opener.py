@@ -1,8 +1,8 @@
 """LPBM's encryption, backwards: 16 bytes of salt, 16 of initialisation vector, then AES-256-CBC with PKCS#7 padding.
 
 The key is scrypt(password, salt) with Node's defaults. Nothing in a file says whether it is whole, or whether the
-password was the right one, but for the padding at its very end, and that what comes out must be SQL. So the beginning
-is held back until it has been looked at: of a small file, all of it.
+password was the right one, but for the padding at its very end, and that what comes out must be an archive of pg_dump,
+or SQL. So the beginning is held back until it has been looked at: of a small file of SQL, all of it.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pgkeep.ancestry import ARCHIVE
 from pgkeep.errors import ConfigError, Corrupted
 
 if TYPE_CHECKING:
@@ -86,11 +87,15 @@ def _decrypted(body: Iterable[bytes], *, key: bytes, iv: bytes, name: str) -> It
 
 
 def _looked_at(plain: Iterator[bytes], name: str) -> Iterator[bytes]:
-    """The same, but nothing of it before enough of its beginning is known to be text."""
+    """The same, but nothing of it before its beginning is known to be an archive's, or enough of it to be text."""
     held = b""
     for chunk in plain:
+        if (held + chunk).startswith(ARCHIVE):
+            yield held + chunk
+            yield from plain
+            return
         if b"\0" in chunk:
-            raise _wrong(name, "what comes out is no SQL")
+            raise _wrong(name, "what comes out is neither an archive of pg_dump nor SQL")
         held += chunk
         if len(held) >= HELD_BACK:
             yield held
@@ -98,7 +103,7 @@ def _looked_at(plain: Iterator[bytes], name: str) -> Iterator[bytes]:
             break
     for chunk in plain:
         if b"\0" in chunk:
-            raise _wrong(name, "what comes out is no SQL")
+            raise _wrong(name, "what comes out is neither an archive of pg_dump nor SQL")
         yield chunk
     if held:
         yield held

@@ -4,6 +4,7 @@ import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +14,7 @@ from pgkeep.model import Cut, now
 from pgkeep.ports import Refused
 
 from . import creation, loading, occupancy
-from .complaints import Complaints
+from .complaints import Complaints, IgnoredErrors
 from .gate import Session, connect, translated
 from .properties import read_properties
 from .running import ToolFailedError
@@ -41,6 +42,18 @@ class PostgresBlank:
     server: Server
     name: str
     bin_dir: Path | None = None
+
+    def load(self, archive: Iterable[bytes], *, keep_going: bool) -> Failures:
+        """As the port says: pg_restore, and --exit-on-error unless `keep_going`. Raises Refused, Unavailable."""
+        heard = IgnoredErrors()
+        load = partial(loading.load_all, hear=heard.hear) if keep_going else partial(loading.load, hear=heard.hear)
+        try:
+            load(archive, server=self.server, dbname=self.name, bin_dir=self.bin_dir)
+        except ToolFailedError as failure:
+            self.fresh.require_server(failure)
+            if not keep_going or not heard.count:
+                raise Refused("; ".join(heard.first) or str(failure)) from None
+        return heard.failures
 
     def run(self, script: Iterable[bytes], *, keep_going: bool) -> Failures:
         """As the port says: psql -X -q, and ON_ERROR_STOP unless `keep_going`. Raises Refused, Unavailable."""

@@ -1,5 +1,5 @@
-"""What psql says of somebody's script, without what is in the script: the line, and the server's message with every
-quoted text left out that may be a value.
+"""What psql and pg_restore say of somebody's script or archive, without what is in it: the line, and the server's
+message with every quoted text left out that may be a value.
 
 psql is asked for SQLSTATEs, so nothing here depends on the server's language, and what continues a message on further
 lines (DETAIL, the statement itself, a value with line ends in it) is not heard at all.
@@ -19,6 +19,16 @@ OF_THE_CODE = "P0"
 """Class of what functions raise themselves, in words of their own."""
 QUOTED = re.compile(r"""["'“”„«»].*""")
 LONGEST = 200
+RESTORED = re.compile(
+    r"(?:pg_restore: error: (?:could not execute query: [^:]+: +)?"
+    r"|psql:<stdin>:\d+: (?!NOTICE|WARNING|INFO|LOG|DEBUG)[^:]+: +)(?P<message>.*)"
+)
+NAMES = re.compile(
+    r'(?:does not exist|already exists|(?:constraint|unique index) "[^"]*")$|^(?:permission denied|must be) [^"]*$'
+)
+"""Messages that quote names of objects and no values: pg_restore shows no SQLSTATE."""
+REFUSED_SETTING = '"transaction_timeout"'
+"""What pg_restore from 17 on says to every server, and older ones do not know: nothing is lost by it."""
 
 
 @dataclass(slots=True)
@@ -36,6 +46,28 @@ class Complaints:
         self.count += 1
         if len(self.first) < FIRST:
             self.first.append(f"line {found['line']}: {_without_values(found['state'], found['message'])}"[:LONGEST])
+
+    @property
+    def failures(self) -> Failures:
+        return Failures(count=self.count, first=tuple(self.first))
+
+
+@dataclass(slots=True)
+class IgnoredErrors:
+    """Counts the errors of pg_restore, and keeps what is said of the first ones. Its own words are English here."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def hear(self, line: str) -> None:
+        """Takes a line of pg_restore's (or of the psql that stands in for it); nothing of it is kept elsewhere."""
+        found = RESTORED.match(line)
+        if found is None or REFUSED_SETTING in line:
+            return
+        self.count += 1
+        if len(self.first) < FIRST:
+            message = found["message"]
+            self.first.append((message if NAMES.search(message) else QUOTED.sub("...", message))[:LONGEST])
 
     @property
     def failures(self) -> Failures:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .gate import connect, translated
 from .programs import Tools, find_tools
-from .running import Command, Hear, through, write
+from .running import Command, Hear, through, without_rows, write
 from .server import Server
 
 MAGIC = b"PGDMP"
@@ -24,7 +24,10 @@ AFTER_SETTINGS = b"SELECT pg_catalog.set_config('search_path'"
 LONGEST_SETTINGS = 1 << 16
 
 # Which disk a table is on is the business of a machine, not of its data: the target's default tablespace will do.
-RESTORE = ("--format=custom", "--exit-on-error", "--no-tablespaces")
+RESTORE = ("--format=custom", "--no-tablespaces")
+STOPPING = "--exit-on-error"
+INTO = "--dbname="
+"""An empty name takes it from PGDATABASE, where a name that looks like a connection string is only a name."""
 # TERSE: a statement and the row that it failed for are nothing for a log.
 PSQL = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse", "--file=-")
 # VERBOSE: with SQLSTATE. What it says besides, rows among it, whoever hears it must leave out.
@@ -33,26 +36,40 @@ SCRIPT = ("--no-psqlrc", "--quiet", "--set=VERBOSITY=verbose", "--set=SHOW_CONTE
 FASTER = "-c synchronous_commit=off"
 
 
-def load(dump: Iterable[bytes], *, server: Server, dbname: str, bin_dir: Path | None = None) -> None:
+def load(
+    dump: Iterable[bytes], *, server: Server, dbname: str, hear: Hear = without_rows, bin_dir: Path | None = None
+) -> None:
     """Restores the dump; any error of it ends it. What `dump` raises comes out unchanged.
 
     Raises ToolFailedError; ConfigError: no fitting pg_restore on this machine.
     """
     major = server_major(server, dbname)
     with closed_at_the_end(dump):
-        first, chunks = _peek(dump)
-        tools = find_tools(max(major, _oldest_reader(first)), directory=bin_dir)
+        tools, chunks = _reader(dump, major, bin_dir)
         if tools.major >= SETS_TRANSACTION_TIMEOUT > major:
-            _load_as_script(chunks, tools, server, dbname)
+            _load_as_script(chunks, tools, server, dbname, hear)
         else:
-            # An empty name takes it from PGDATABASE, where a name that looks like a connection string is only a name.
-            write(_command(tools, "pg_restore", (*RESTORE, "--dbname="), server, dbname), chunks)
+            write(_command(tools, "pg_restore", (*RESTORE, STOPPING, INTO), server, dbname), chunks, hear=hear)
 
 
-def _load_as_script(chunks: Iterator[bytes], tools: Tools, server: Server, dbname: str) -> None:
+def load_all(dump: Iterable[bytes], *, server: Server, dbname: str, hear: Hear, bin_dir: Path | None = None) -> None:
+    """As `load`, but pg_restore goes past errors, and fails in the end if there were any."""
+    major = server_major(server, dbname)
+    with closed_at_the_end(dump):
+        tools, chunks = _reader(dump, major, bin_dir)
+        write(_command(tools, "pg_restore", (*RESTORE, INTO), server, dbname), chunks, hear=hear)
+
+
+def _reader(dump: Iterable[bytes], major: int, bin_dir: Path | None) -> tuple[Tools, Iterator[bytes]]:
+    """The tools that read this archive, and all of it."""
+    first, chunks = _peek(dump)
+    return find_tools(max(major, _oldest_reader(first)), directory=bin_dir), chunks
+
+
+def _load_as_script(chunks: Iterator[bytes], tools: Tools, server: Server, dbname: str, hear: Hear) -> None:
     to_script = _command(tools, "pg_restore", (*RESTORE, "--file=-"), server, dbname)
     with contextlib.closing(through(to_script, chunks)) as script:
-        write(_command(tools, "psql", PSQL, server, dbname), without_refused_line(script))
+        write(_command(tools, "psql", PSQL, server, dbname), without_refused_line(script), hear=hear)
 
 
 @contextmanager
