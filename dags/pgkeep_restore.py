@@ -18,6 +18,7 @@ stays beside, as `<name>_before_<UTC>`.
 | `approve` waits | Somebody has to answer. Other runs go on. |
 | `restore` skipped, run green | Rejected, or not answered in time: nothing has happened, so nobody is alarmed. |
 | `approve` waits again | That approval did not count; its log says why: somebody else has to give it. |
+| the same, log silent | It came within seconds of the question, and Airflow lost it: answer again. |
 | `plan` red | No way to that moment, or something stands there: its last error says what to choose. |
 | red, *not what was shown* | Another database stands there now. Nothing was replaced: trigger a new run. |
 | red, *not name entry .. any more* | Retention has let go of it since: trigger a new run. |
@@ -25,9 +26,11 @@ stays beside, as `<name>_before_<UTC>`.
 | red, *no private key* | This worker is not meant for restores: see `drill_queue`. |
 | `restore` up for retry | Something did not answer, or it was killed. The next try drops what is half-made. |
 
-*scratch* is the server of the drills, for a look at old rows; *production* the one whose database is kept. Anywhere else:
-`pgkeep restore NAME --into URL`. After a restore in production the changes begin anew, with a full backup.
+*scratch* is the server of the drills, for a look at old rows; *production* the one whose database is kept. Anywhere
+else: `pgkeep restore NAME --into URL`. After a restore in production the changes begin anew, with a full backup.
 """
+
+from datetime import timedelta
 
 from airflow.sdk import Param
 
@@ -85,7 +88,11 @@ for database in configured():
     ):
         plan = PlanRestoreOperator(task_id="plan", database=database.name)
         approve = ApproveRestoreOperator(
-            task_id="approve", database=database.name, proposal=plan.output, hours=database.approval_hours
+            task_id="approve",
+            database=database.name,
+            proposal=plan.output,
+            hours=database.approval_hours,
+            retry_delay=timedelta(seconds=10),  # somebody waits
         )
         RestoreOperator(
             task_id="restore",
