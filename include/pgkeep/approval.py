@@ -225,6 +225,7 @@ def carry_out(
     approved is not there any more.
     """
     proposal = approved.proposal
+    require_same_place(proposal, target)
     standing = target.occupant()
     if standing is not None and standing.identity == memory.recall():
         return None
@@ -245,6 +246,15 @@ def carry_out(
         before_place=last_look,
         watch=watch,
     )
+
+
+def require_same_place(proposal: Proposal, target: Target) -> None:
+    """Raises ConfigError: a connection was changed since."""
+    if target.label != proposal.label:
+        raise ConfigError(
+            f"{proposal.where} is {target.label} now, and was {proposal.label} when this restore was approved",
+            next_step="trigger a new run",
+        )
 
 
 def require_as_shown(proposal: Proposal, standing: Occupant | None) -> None:

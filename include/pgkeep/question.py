@@ -63,7 +63,7 @@ def _held(there: Occupant) -> str:
     rows = f"about {counted(there.rows or 0, 'row')}"
     tables = "" if there.tables is None else f", {counted(there.tables, 'table')} with {rows}"
     sessions = f"{counted(there.sessions, 'connection')} open now"
-    return f"{size}{tables}; {sessions}{', all of which are ended for that moment' if there.sessions else ''}"
+    return f"{size}{tables}; {sessions}{', to be ended at that moment' if there.sessions else ''}"
 
 
 def _duration(proposal: Proposal) -> str:

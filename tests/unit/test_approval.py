@@ -133,6 +133,14 @@ def test_another_database_than_the_one_that_was_shown_stays(kept: World) -> None
     assert (kept.rows(), kept.target.made) == (1, 0)
 
 
+def test_another_server_under_the_same_name_is_left_alone(kept: World) -> None:
+    proposal = kept.propose(replace=True)
+    kept.target.label = "elsewhere/shop"
+    with pytest.raises(ConfigError, match="production is elsewhere/shop now, and was memory/shop"):
+        kept.carry_out(proposal)
+    assert (kept.rows(), kept.target.made) == (1, 0)
+
+
 def test_one_that_came_while_it_was_restored_stays(kept: World, monkeypatch: pytest.MonkeyPatch) -> None:
     kept.target.database = None
     proposal = kept.propose(replace=True)

@@ -110,19 +110,13 @@ class Database:
         default=None,
     )
     drill_queue: str = setting(
-        "Airflow queue of the workers that have a recipient's private key: drills and restores run there",
-        values.text,
-        default="",
+        "Airflow queue of the workers with a recipient's private key: for drills and restores", values.text, default=""
     )
     approval_by_another: bool = setting(
-        "whether a restore into production needs approval by somebody else than who triggered it",
-        values.flag,
-        default=False,
+        "whether another than who triggered it has to approve a restore into production", values.flag, default=False
     )
     approvers: tuple[str, ...] = setting(
-        "ids of the Airflow users who may approve restores; without any, everybody who may run DAGs",
-        values.users,
-        default=(),
+        "ids of the Airflow users who may approve restores; none: all who may run DAGs", values.users, default=()
     )
     approval_hours: float = setting(
         "how long a restore waits for its approval; then nothing happens", values.hours, default=24.0
