@@ -112,7 +112,11 @@ class Desk(Shell):
     def _told(self, run: Run, task: str) -> list[str]:
         """What a task has said of this database, for people."""
         said = [line for event in self.airflow.said(run, task) for line in event.splitlines()]
-        return [line for line in said if re.match(rf"{self.name}[:,] |[^ ]+/{self.name}: |all is well|peer-\d: ", line)]
+        return [
+            line
+            for line in said
+            if re.match(rf"{self.name}[:,] |[^ ]+/{self.name}: |[^ ]+: \d+ objects|all is well", line)
+        ]
 
     # --- the servers ---------------------------------------------------------------------------------------------
 
