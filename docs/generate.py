@@ -47,6 +47,8 @@ def exit_codes() -> Iterator[str]:
 def _toml(value: object) -> str:
     if value is None or value in ((), ""):
         return "none"
+    if isinstance(value, bool):
+        return f"`{value}`".lower()
     return f'`"{value}"`' if isinstance(value, str) else f"`{value}`"
 
 

@@ -7,7 +7,7 @@ has been read once and found to be exactly what the signed journal names.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pgkeep import records
@@ -45,11 +45,13 @@ def restore(
     *,
     replace: bool = False,
     stale: bool = False,
+    before_place: Callable[[Fresh], None] = lambda _: None,
     watch: Watch = unwatched,
 ) -> Restored:
     """Brings a database back into `target`, proves it equal to its source, and only then gives it the target's name.
 
     `stale`: tables that are carried at the cuts only may show the cut before a stop between two transactions.
+    `before_place`: called with what was proven, right before it takes the target's name; what it raises comes out.
 
     On any error before that the target is as it was; roles that were missing there may have been made. Raises
     Corrupted (bytes, or the comparison), NotRestorable, Unavailable, ConfigError (target not empty, private key
@@ -67,6 +69,7 @@ def restore(
         came_back = fresh.inventory(expected)
         require_equal(plan, source=expected, restored=came_back)
         verified = time.monotonic()
+        before_place(fresh)
         replaced = fresh.take_place(replace=replace)
     return Restored(
         plan=plan,

@@ -1,14 +1,15 @@
 """One node and one database, with all adapters in place: what the doors ask for, by the words of the stories."""
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 
-from pgkeep import backup
+from pgkeep import approval, backup
 from pgkeep.adapters.ipfs import IpfsVault
 from pgkeep.adapters.openpgp import OpenPgpSealer
 from pgkeep.adapters.postgres import CsvlogCapture, LogicalCapture, PostgresSource
+from pgkeep.approval import Approved, Memory, Proposal, Rules, Where, Wish
 from pgkeep.audit import GRACE, Audit
 from pgkeep.changes import Run
 from pgkeep.drill import Drill
@@ -16,6 +17,7 @@ from pgkeep.errors import ConfigError, JournalMovedOn
 from pgkeep.journal_store import JournalStore
 from pgkeep.model import Entry, Instant, Origin, Replicated, Stored, Verdict
 from pgkeep.ports import Target, Watch
+from pgkeep.restore import Restored
 from pgkeep.retirement import Retired, retire
 from pgkeep.settings import Database
 
@@ -26,7 +28,8 @@ log = logging.getLogger(__name__)
 class Site:
     """The adapters of one node for one database, wired. `capture` is None where only full backups are wanted.
 
-    `scratch` opens what drills restore into: only where they run need its connection be known.
+    `scratch` opens what drills restore into: only where they run need its connection be known. `places`: where
+    restores that a person approves may go, by the database's name there.
     """
 
     database: Database
@@ -39,6 +42,7 @@ class Site:
     journals: JournalStore
     scratch: Callable[[], Target] | None = None
     grace: timedelta = GRACE
+    places: Mapping[Where, Callable[[str], Target]] = field(default_factory=dict)
 
     def require_capture(self) -> LogicalCapture | CsvlogCapture:
         """How changes are kept. Raises ConfigError where only full backups are wanted."""
@@ -80,6 +84,30 @@ class Site:
             origin=origin,
             watch=watch,
         ).run()
+
+    @property
+    def rules(self) -> Rules:
+        """Who may approve restores."""
+        return Rules(another=self.database.approval_by_another, approvers=self.database.approvers)
+
+    def propose(self, wish: Wish) -> Proposal:
+        """What a restore would do, for a person to approve. Raises as `approval.propose`; ConfigError."""
+        target = self._place(wish.where, wish.dbname)
+        production = target.label == self._place("production", wish.dbname).label
+        return approval.propose(wish, self.journals, target, production=production)
+
+    def carry_out(self, approved: Approved, *, memory: Memory, watch: Watch) -> Restored | None:
+        """The restore that was approved. Raises as `approval.carry_out`; ConfigError."""
+        target = self._place(approved.proposal.where, approved.proposal.dbname)
+        return approval.carry_out(approved, self.sealer, self.vault, self.journals, target, memory=memory, watch=watch)
+
+    def _place(self, where: Where, dbname: str) -> Target:
+        if where not in self.places:
+            raise ConfigError(
+                f"no server is named as {where} of {self.database.name}",
+                next_step='write scratch = "CONNECTION" in pgkeep.toml, or: pgkeep restore NAME --into URL',
+            )
+        return self.places[where](dbname)
 
     def retire(self) -> Retired:
         """Lets go of what the settings do not keep. Raises as `retirement.retire`."""

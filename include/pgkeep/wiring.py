@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from pgkeep.adapters.postgres import (
     server_from_url,
 )
 from pgkeep.ancestry import Archive
+from pgkeep.approval import Where
 from pgkeep.errors import ConfigError
 from pgkeep.journal_store import JournalStore
 from pgkeep.lpbm import VaultArchive
@@ -57,6 +59,7 @@ def site_of(
         capture=_capture(source, database),
         journals=journals(settings, database.name, vault=vault, sealer=sealer),
         scratch=_scratch(database, connections, environ=environ),
+        places=_places(database, connections, environ=environ),
         grace=timedelta(days=settings.vault.sweep_days),
     )
 
@@ -68,6 +71,21 @@ def _scratch(
     if where is None:
         return None
     return lambda: PostgresTarget(server=server_named(where, connections, environ=environ), dbname=database.dbname)
+
+
+def _places(
+    database: Database, connections: Connections, *, environ: Mapping[str, str]
+) -> Mapping[Where, Callable[[str], Target]]:
+    """Where restores may go. No other server: what pgkeep writes to is decided in `pgkeep.toml`, not by a run."""
+    servers: dict[Where, str] = {"production": database.connection}
+    if database.scratch is not None:
+        servers["scratch"] = database.scratch
+    return {where: partial(_target_at, server, connections, environ) for where, server in servers.items()}
+
+
+def _target_at(where: str, connections: Connections, environ: Mapping[str, str], dbname: str) -> PostgresTarget:
+    _require_short(dbname)
+    return PostgresTarget(server=server_named(where, connections, environ=environ), dbname=dbname)
 
 
 def _capture(source: PostgresSource, database: Database) -> LogicalCapture | CsvlogCapture | None:
@@ -145,12 +163,16 @@ def target(into: str, connections: Connections, *, environ: Mapping[str, str] = 
         raise ConfigError(
             "the target names no database", next_step="end it with one: --into postgresql://user@host:5432/shop"
         )
+    _require_short(dbname)
+    return PostgresTarget(server=found, dbname=dbname)
+
+
+def _require_short(dbname: str) -> None:
     if len(dbname.encode()) > LONGEST_NAME:
         raise ConfigError(
             f"the target's name has {len(dbname.encode())} bytes, PostgreSQL allows {LONGEST_NAME}",
             next_step="choose a shorter one",
         )
-    return PostgresTarget(server=found, dbname=dbname)
 
 
 def server_named(where: str, connections: Connections, *, environ: Mapping[str, str] = os.environ) -> Server:

@@ -169,5 +169,24 @@ def test_what_is_replaced_stays_under_another_name(world: World) -> None:
     assert world.standing() == world.captured.inventory.totals.rows
 
 
+def test_what_stands_there_is_told_and_told_apart(world: World) -> None:
+    assert world.target.occupant() is None
+    identities = list[str]()
+    for _ in range(2):
+        with world.target.fresh(world.captured.inventory) as fresh:
+            fresh.load(world.captured.chunks())
+            identities.append(fresh.identity)
+            before = world.target.occupant()
+            assert before is None or before.identity == identities[0], "who is beside it is not it"
+            fresh.take_place(replace=True)
+        found = world.target.occupant()
+        assert found is not None
+        assert found.identity == identities[-1], "it is the same under every name"
+        assert found.tables == len(world.captured.inventory.tables)
+        assert found.size
+        assert found.sessions == 0
+    assert len(set(identities)) == 2
+
+
 def test_its_label_says_where_it_is(world: World) -> None:
     assert "/" in world.target.label

@@ -11,13 +11,16 @@ from pathlib import Path
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, AssetAll, CronDataIntervalTimetable
+from airflow.sdk.exceptions import ParamValidationError
 
 from in_airflow.home import ROOT
+from pgkeep import approval
 from pgkeep.airflow.assets import backups, either
+from pgkeep.plan import Point
 
 Configure = Callable[..., Path]
 NAMES = ("shop", 'we"ird Name', "Ünïcode 数据", "a" * 63, "{{ shop }}", "a/b")
-STORIES = 5
+STORIES = 6
 # Run in a process of its own: what a parse imports and asks for must not depend on what ran before it.
 PARSE = """
 import sys, time
@@ -43,7 +46,9 @@ def dags(configure: Configure) -> dict[str, DAG]:
 
 def test_one_dag_for_each_database(dags: dict[str, DAG]) -> None:
     assert len(dags) == STORIES * len(NAMES)
-    assert {f"pgkeep_shop_{story}" for story in ("full", "changes", "drill", "retire", "audit")} <= dags.keys()
+    assert {
+        f"pgkeep_shop_{story}" for story in ("full", "changes", "drill", "retire", "audit", "restore")
+    } <= dags.keys()
     assert {getattr(task, "database", None) for dag in dags.values() for task in dag.tasks} == set(NAMES)
 
 
@@ -69,9 +74,9 @@ def test_each_dag_tells_the_story_in_order(dags: dict[str, DAG]) -> None:
 def test_each_dag_is_ready_for_bad_days(dags: dict[str, DAG]) -> None:
     for dag in dags.values():
         assert "pgkeep" in dag.tags
-        assert dag.tags & {"backup", "drill", "retention", "audit"}
+        assert dag.tags & {"backup", "drill", "retention", "audit", "restore"}
         assert dag.on_failure_callback
-        assert (dag.catchup, dag.max_active_runs) == (False, 1)
+        assert (dag.catchup, dag.max_active_runs) == (False, 16 if "restore" in dag.tags else 1)
         assert dag.doc_md
         assert dag.start_date
         for task in dag.tasks:
@@ -128,7 +133,7 @@ def test_a_database_with_full_backups_only(configure: Configure) -> None:
     path = configure("shop")
     path.write_text(path.read_text(encoding="utf-8") + '\ncapture = "none"\n', encoding="utf-8")
     assert set(DagBag(str(ROOT / "dags")).dags) == {
-        f"pgkeep_shop_{story}" for story in ("full", "drill", "retire", "audit")
+        f"pgkeep_shop_{story}" for story in ("full", "drill", "retire", "audit", "restore")
     }
 
 
@@ -140,10 +145,58 @@ def test_a_drill_follows_every_full_backup_where_the_keys_are(dags: dict[str, DA
     assert dags["pgkeep_shop_retire"].get_task("retire").queue != "keys"
 
 
+def test_a_restore_asks_before_and_runs_where_the_keys_are(dags: dict[str, DAG]) -> None:
+    for name in NAMES:
+        (dag,) = [d for d in dags.values() if "restore" in d.tags and getattr(d.tasks[0], "database", None) == name]
+        assert str(dag.schedule) == "None"
+        assert {step: dag.get_task(step).downstream_task_ids for step in dag.task_ids} == {
+            "plan": {"approve"},
+            "approve": {"restore"},
+            "restore": set(),
+        }
+        assert [dag.get_task(step).queue == "keys" for step in ("plan", "approve", "restore")] == [False, False, True]
+        assert dag.params.dump() == {
+            "moment": "latest",
+            "server": "scratch",
+            "dbname": name,
+            "replace": False,
+            "stale": False,
+        }
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"moment": "yesterday"},
+        {"moment": "2026-01-31T14:05:00"},
+        {"moment": ""},
+        {"server": "elsewhere"},
+        {"dbname": ""},
+        {"dbname": "a" * 64},
+        {"replace": "yes"},
+        {"moment": None},
+    ],
+)
+def test_what_a_form_may_not_say(dags: dict[str, DAG], asked: dict[str, object]) -> None:
+    params = dags["pgkeep_shop_restore"].params
+    with pytest.raises(ParamValidationError):
+        params.update(asked)
+
+
+@pytest.mark.parametrize("moment", ["entry 3", "xid 812", "2026-01-31T14:05:00Z", "2026-01-31 15:05:00.5+01:00"])
+def test_moments_that_a_form_takes_are_those_that_are_understood(dags: dict[str, DAG], moment: str) -> None:
+    params = dags["pgkeep_shop_restore"].params
+    params["moment"] = moment
+    assert params.validate()["moment"] == moment
+    assert approval.point(moment) != Point()
+
+
 def test_without_a_scratch_server_there_is_no_drill(configure: Configure) -> None:
     path = configure("shop")
     path.write_text(path.read_text(encoding="utf-8").replace('scratch = "nobody_scratch"\n', ""), encoding="utf-8")
-    assert "pgkeep_shop_drill" not in DagBag(str(ROOT / "dags")).dags
+    dags = DagBag(str(ROOT / "dags")).dags
+    assert "pgkeep_shop_drill" not in dags
+    assert dags["pgkeep_shop_restore"].params["server"] == "production", "there is no other"
 
 
 def test_retention_runs_when_the_file_says_so(configure: Configure) -> None:

@@ -18,6 +18,8 @@ class World:
         self.capture: MemoryCapture | None = None
         self.journals = JournalStore(database="shop", vault=self.vault, sealer=self.sealer, copies=3, patience=0.0)
         self.scratch = MemoryTarget()
+        self.production = MemoryTarget()
+        self.settings: dict[str, Any] = {}
         self.replication_seconds = 3600.0
         self.journals.begin()
 
@@ -34,6 +36,7 @@ class World:
                 keep_yearly=0,
                 keep_hourly=0,
                 min_full=1,
+                **self.settings,
             ),
             copies=3,
             replication_seconds=self.replication_seconds,
@@ -43,4 +46,5 @@ class World:
             capture=cast(Any, self.capture),
             journals=self.journals,
             scratch=lambda: self.scratch,
+            places={"production": lambda _: self.production},
         )

@@ -21,6 +21,7 @@ from psycopg import sql
 
 from fix_node import Node, wait_for
 from pgkeep import sandbox as servers
+from pgkeep.errors import Unavailable
 from pgkeep.sandbox.airflow_client import Airflow, Run
 from pgkeep.sandbox.sample import create_sample
 
@@ -33,6 +34,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A sandbox of its own: peers and tasks are killed here."""
     home = tmp_path_factory.mktemp("with_airflow")
     servers.up(home, airflow=True, isolated=False, report=print)
+    settings = home / "pgkeep.toml"  # drills would cost time here, and are looked at elsewhere
+    settings.write_text(settings.read_text().replace('scratch = "pgkeep_scratch"\n', ""))
     yield home
     servers.remove(home, report=print)
 
@@ -85,10 +88,7 @@ def new_database(operator: Node, *, size: int, changes: bool = False) -> str:
     create_sample(source, dbname=name, size=size, seed=3, report=print)
     operator.pgkeep("init", name, *([] if changes else ["--full-only"]))
     if changes:
-        path = Path(operator.environ["PGKEEP_CONFIG"])
-        section = f"[databases.{name}]\n"
-        text = path.read_text(encoding="utf-8").replace(section, f'{section}changes_schedule = "* * * * *"\n')
-        path.write_text(text, encoding="utf-8")
+        configure(operator, name, 'changes_schedule = "* * * * *"')
     return name
 
 
@@ -139,6 +139,46 @@ def test_the_page_is_for_those_who_may_see_it(operator: Node) -> None:
     page = requests.get(url, headers={"Authorization": f"Bearer {airflow.token()}"}, timeout=30)
     assert page.status_code == 200
     assert name in page.text
+
+
+def test_a_restore_waits_for_another_person_and_replaces_nothing_before(operator: Node) -> None:
+    name, admin = new_database(operator, size=1_000_000), Airflow(operator.environ)
+    configure(operator, name, "approval_by_another = true")
+    configure(operator, name, approvers := 'approvers = ["admin", "vera"]')
+    dag, vera = f"pgkeep_{name}_restore", Airflow(operator.environ, second=True)
+    assert dict(finished(admin, admin.first_run(f"pgkeep_{name}_full", patience=PATIENCE)))["release"] == "success"
+    kept = operator.measure(name)
+    operator.psql("DELETE FROM session", dbname=name)
+    lost = operator.measure(name)
+    with pytest.raises(Unavailable, match="Invalid input for param moment"):
+        admin.trigger(dag, patience=PATIENCE, params={"moment": "yesterday"})
+
+    wish = {"moment": "latest", "server": "production", "replace": True}
+    rejected = admin.trigger(dag, patience=PATIENCE, params=wish)
+    asked = admin.question(rejected, "approve", patience=PATIENCE)
+    assert asked["subject"].startswith(f"Restore {name} into PRODUCTION")
+    assert re.search(
+        r"what it replaces \| a database of .* tables with about [\d,]+ rows; \d+ connection", asked["body"]
+    )
+    with pytest.raises(Unavailable, match=r"403 .*not a respondent"):
+        admin.answer(rejected, "approve", "Approve")
+    vera.answer(rejected, "approve", "Reject")
+    assert dict(finished(admin, rejected)) == {"plan": "success", "approve": "success", "restore": "skipped"}
+    assert any("vera has rejected it" in line for line in admin.said(rejected, "approve"))
+    assert (operator.measure(name), beside(operator, name)) == (lost, [])
+
+    configure(operator, name, "", instead_of=approvers)
+    run = admin.trigger(dag, patience=PATIENCE, params=wish)
+    admin.question(run, "approve", patience=PATIENCE)
+    admin.answer(run, "approve", "Approve")
+    again = vera.question(run, "approve", patience=PATIENCE)
+    assert any("admin has triggered this run, and somebody else" in line for line in admin.said(run, "approve"))
+    assert (again["subject"], operator.measure(name), beside(operator, name)) == (asked["subject"], lost, [])
+    vera.answer(run, "approve", "Approve")
+    assert dict(finished(admin, run)) == {"plan": "success", "approve": "success", "restore": "success"}
+    assert operator.measure(name) == kept
+    (old,) = beside(operator, name)
+    assert operator.measure(old) == lost
 
 
 def test_a_bad_night(operator: Node) -> None:
@@ -201,7 +241,19 @@ def test_missed_windows_are_backfilled_in_any_order_and_at_once(operator: Node, 
     same(operator, name)
 
 
+def configure(operator: Node, name: str, line: str, *, instead_of: str = "") -> None:
+    """Writes a line into the database's section, or in the place of one that stands there."""
+    path, section = Path(operator.environ["PGKEEP_CONFIG"]), f"[databases.{name}]\n"
+    old, new = (instead_of, line) if instead_of else (section, f"{section}{line}\n")
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+
+
 # --- what the tests look at ------------------------------------------------------------------------------------------
+
+
+def beside(operator: Node, name: str) -> list[str]:
+    """What was replaced, or is half-made, beside that database."""
+    return operator.psql(f"SELECT datname FROM pg_database WHERE datname ~ '^{name}_'").split()
 
 
 def unbroken(operator: Node, name: str) -> list[str]:

@@ -102,6 +102,9 @@ def test_odd_names_become_ids_that_never_meet() -> None:
         ("public.session", "session", "is ['session']; write a list of schema.table"),
         ("@daily", '@daily"\nkeep_hourly = "-1', "databases.shop.keep_hourly: is '-1'; write a whole number from 0 up"),
         ("@daily", '@daily"\nscratch = "a b', "databases.shop.scratch: is 'a b'; write an Airflow connection id"),
+        ("[defaults]", '[defaults]\napproval_by_another = "yes"', "approval_by_another: is 'yes'; write true or false"),
+        ("[defaults]", '[defaults]\napprovers = "vera"', "approvers: is 'vera'; write a list of user ids"),
+        ("[defaults]", "[defaults]\napproval_hours = 0", "approval_hours: is 0; write a number of hours above 0"),
         ('connection = "pgkeep_source"', "", "databases.shop.connection: is missing; write the connection of its"),
         ("[defaults]", '[defaults]\ndbname = "x"', "defaults.dbname: would make every database the same one"),
         ("[databases.shop]", "[databases]\nshop = 1", "databases.shop: is not a section"),
@@ -138,10 +141,11 @@ def test_a_database_is_added_and_the_rest_stays(tmp_path: Path, name: str) -> No
     path = tmp_path / "pgkeep.toml"
     path.write_text("# mine\n" + GOOD, encoding="utf-8")
     path.chmod(0o600)
-    settings.add_database(path, name, {"dbname": name})
+    settings.add_database(path, name, {"dbname": name, "approval_by_another": True})
     assert path.read_text(encoding="utf-8").startswith("# mine\n" + GOOD)
     assert path.stat().st_mode & 0o777 == 0o600
     assert settings.load(path).database(name).dbname == name
+    assert settings.load(path).database(name).approval_by_another is True
     assert list(tmp_path.iterdir()) == [path]
 
 

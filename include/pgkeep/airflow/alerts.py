@@ -16,7 +16,7 @@ def run_failed(context: "Context") -> None:
     log.error(
         "%s FAILED: run %s of %s%s (%s). Next: read that task's log in the Airflow UI, do what its last error "
         "says, then clear the task: it goes on from there.",
-        "AUDIT" if dag_id.endswith("_audit") else "BACKUP",
+        next((story.upper() for story in ("audit", "restore") if dag_id.endswith(f"_{story}")), "BACKUP"),
         run_id,
         dag_id,
         f" in task {ti.task_id}" if ti else "",

@@ -38,11 +38,12 @@ def database_dag(
     start: datetime | None = None,
     catchup: bool = False,
     queue: str = "",
+    runs: int = 1,
     **more: Any,
 ) -> DAG:
     """`pgkeep_<name>_<story>`: one run at a time, not paused at first, and somebody is told when a run fails.
 
-    `doc`: the page that the UI shows, Markdown. `queue`: of its tasks, if not Airflow's own.
+    `doc`: the page that the UI shows, Markdown. `queue`: of its tasks, if not Airflow's own. `runs`: more at a time.
     (Airflow reads only files in which it finds the word "dag": here, by this function's name.)
     """
     return DAG(
@@ -52,7 +53,7 @@ def database_dag(
         schedule=schedule,
         start_date=start or LONG_AGO,
         catchup=catchup,
-        max_active_runs=1,
+        max_active_runs=runs,
         is_paused_upon_creation=False,
         on_failure_callback=run_failed,
         tags={"pgkeep", *tags},

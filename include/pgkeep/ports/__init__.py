@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from .sealer import Audience, Complaint, Envelope, Sealer
 from .source import Capture, Inexact, Snapshot, Source, Unreadable, Window
-from .target import Fresh, Refused, Target
+from .target import Fresh, Occupant, Refused, Target
 from .vault import Holder, Holdings, Listing, Place, Vault
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Holdings",
     "Inexact",
     "Listing",
+    "Occupant",
     "Place",
     "Refused",
     "Sealer",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from pgkeep.inventory import Inventory, SequenceState
@@ -16,8 +17,27 @@ class Refused(Exception):
         self.reason = reason
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occupant:
+    """A database that stands under a target's name.
+
+    `identity`: no other database of that server has it, whatever the names. `size`: bytes; `tables`, and `rows` as the
+    server estimates them; `sessions`: how many are connected. None: nobody may look.
+    """
+
+    identity: str
+    size: int | None
+    tables: int | None
+    rows: int | None
+    sessions: int
+
+
 class Fresh(Protocol):
     """A new database under a temporary name, not yet in anybody's way."""
+
+    @property
+    def identity(self) -> str:
+        """As `Occupant.identity`: it stays when the database takes its place."""
 
     def apply(self, changes: Iterable[bytes]) -> None:
         """Applies the SQL of a window, all of it or the part before a stop. Any error is fatal.
@@ -54,6 +74,9 @@ class Target(Protocol):
 
     def require_free(self, *, replace: bool) -> None:
         """Raises ConfigError if a database with anything in it stands there and `replace` is not said."""
+
+    def occupant(self) -> Occupant | None:
+        """What stands there now, or None. Raises Unavailable, ConfigError."""
 
     def fresh(self, inventory: Inventory) -> AbstractContextManager[Fresh]:
         """A new database of the nature that `inventory` describes; dropped on leaving unless it took its place.

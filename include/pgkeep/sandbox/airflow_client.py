@@ -14,6 +14,8 @@ import requests
 from pgkeep.errors import Unavailable
 
 NOT_FOUND, CONFLICT = 404, 409
+LINGERS = 8.0
+"""Seconds; the executor hears of the end of a process up to 5 s late."""
 FINAL = ("success", "failed", "upstream_failed", "skipped", "removed")
 
 
@@ -27,22 +29,27 @@ class Run:
 
 
 class Airflow:
-    """Logs in with what `pgkeep sandbox env` says. Raises Unavailable."""
+    """Logs in with what `pgkeep sandbox env` says; `second`: as the second user. Raises Unavailable."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], *, second: bool = False) -> None:
+        who = "PGKEEP_UI_SECOND" if second else "PGKEEP_UI"
         self._url = environ["PGKEEP_UI_URL"].rstrip("/")
-        self._user = environ["PGKEEP_UI_USER"]
-        self._password_file = Path(environ["PGKEEP_UI_PASSWORD_FILE"])
+        self._user = environ[f"{who}_USER"]
+        self._password_file = Path(environ[f"{who}_PASSWORD_FILE"])
         self._session = requests.Session()
         self._session.trust_env = False
 
-    def trigger(self, dag: str, *, patience: float) -> Run:
-        """Starts a run, as soon as Airflow has read the DAG; one run, however often the request has to be repeated."""
+    def trigger(self, dag: str, *, patience: float, params: Mapping[str, Any] | None = None) -> Run:
+        """Starts a run, as soon as Airflow has read the DAG; one run, however often the request has to be repeated.
+
+        `params`: what its form would ask. Raises Unavailable, with Airflow's words if it refuses them.
+        """
+        asked = {"logical_date": None, "conf": dict(params or {})}
         run, deadline = Run(dag=dag, id=f"manual__{uuid.uuid4()}"), time.monotonic() + patience
         said = "no answer"
         while time.monotonic() < deadline:
             with contextlib.suppress(Unavailable):
-                answer = self._call("POST", f"/dags/{dag}/dagRuns", json={"dag_run_id": run.id, "logical_date": None})
+                answer = self._call("POST", f"/dags/{dag}/dagRuns", json=asked | {"dag_run_id": run.id})
                 if answer.ok or answer.status_code == CONFLICT:  # ours: an earlier answer was lost
                     return run
                 said = answer.text[:300]
@@ -88,6 +95,27 @@ class Airflow:
             if time.monotonic() > deadline:
                 raise Unavailable(f"tasks of {dag} still run after {patience:.0f} s", next_step="see their logs")
             time.sleep(0.3)
+
+    def question(self, run: Run, task: str, *, patience: float) -> Mapping[str, Any]:
+        """What a run asks a person, once it does and nobody has answered. Raises Unavailable.
+
+        Not at once: Airflow's LocalExecutor loses an answer that comes while it still counts the process that asked.
+        """
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            found = self.get(f"/dags/{run.dag}/dagRuns/{run.id}/hitlDetails?response_received=false")["hitl_details"]
+            if found and self.tasks(run)[task]["state"] == "awaiting_input":
+                time.sleep(LINGERS)
+                return dict(found[0])
+            if self.get(f"/dags/{run.dag}/dagRuns/{run.id}")["state"] in ("success", "failed"):
+                break
+            time.sleep(0.3)
+        raise Unavailable(f"{run.dag} does not ask anybody", next_step=f"look at it: {self._url}")
+
+    def answer(self, run: Run, task: str, option: str) -> None:
+        """As the button in Airflow's page. Raises Unavailable, with Airflow's words if this user may not."""
+        path = f"/dags/{run.dag}/dagRuns/{run.id}/taskInstances/{task}/-1/hitlDetails"
+        self._done("PATCH", path, json={"chosen_options": [option], "params_input": {}})
 
     def said(self, run: Run, task: str) -> list[str]:
         """The lines of a task's log, of its last try. Raises Unavailable."""

@@ -26,8 +26,10 @@ from .place import Report, State, digest, make_private_directory, write_private
 from .processes import Server, inherited_environment
 
 PORT = "airflow"
-USER = "admin"
-SECRETS = ("airflow-password", "airflow-jwt", "airflow-fernet", "airflow-api")
+USER, SECOND = "admin", "vera"
+ROLES = {USER: "admin", SECOND: "user"}
+"""Two people: a restore may have to be approved by another than who asked for it."""
+SECRETS = ("airflow-password", "airflow-second", "airflow-jwt", "airflow-fernet", "airflow-api")
 DATABASE = "airflow"
 SECONDS = 240.0
 COMPONENTS = {
@@ -72,6 +74,8 @@ def variables(home: Path, state: State) -> dict[str, str]:
         "PGKEEP_UI_URL": url(state),
         "PGKEEP_UI_USER": USER,
         "PGKEEP_UI_PASSWORD_FILE": str(place / "admin-password"),
+        "PGKEEP_UI_SECOND_USER": SECOND,
+        "PGKEEP_UI_SECOND_PASSWORD_FILE": str(place / f"{SECOND}-password"),
     } | {f"AIRFLOW__{name}": value for name, value in settings.items()}
 
 
@@ -92,7 +96,7 @@ def _settings(state: State, place: Path) -> dict[str, str]:
         "WORKERS__EXECUTION_API_TIMEOUT": "60",  # a busy machine's api-server builds its schemas at the first question
         "CORE__PARALLELISM": "4",  # LocalExecutor forks that many workers
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(place / "passwords.json"),
-        "CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
+        "CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{role}" for user, role in ROLES.items()),
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
         "DATABASE__SQL_ALCHEMY_CONN": database,
@@ -130,8 +134,7 @@ def servers(home: Path, environment: Mapping[str, str], state: State) -> list[Se
 def prepare(home: Path, environment: Mapping[str, str], state: State, report: Report) -> None:
     """Writes the login and brings the metadata database up to Airflow's version. Raises Unavailable if that fails."""
     place = make_private_directory(home / "airflow")
-    write_private(place / "admin-password", state.secrets["airflow-password"] + "\n")
-    write_private(place / "passwords.json", json.dumps({USER: state.secrets["airflow-password"]}))
+    write_logins(place, state)
     mark = place / "migrated"
     if not _create_database(state) and mark.exists() and mark.read_text(encoding="utf-8") == _version():
         return
@@ -152,6 +155,14 @@ def prepare(home: Path, environment: Mapping[str, str], state: State, report: Re
             next_step=f"read {home / 'logs' / 'airflow-migrate.log'}",
         )
     write_private(mark, _version())
+
+
+def write_logins(place: Path, state: State) -> None:
+    """Writes what Airflow compares with, and a file for each of its users to read."""
+    passwords = {USER: state.secrets["airflow-password"], SECOND: state.secrets["airflow-second"]}
+    write_private(place / "passwords.json", json.dumps(passwords))
+    for user, password in passwords.items():
+        write_private(place / f"{user}-password", f"{password}\n")
 
 
 def _version() -> str:

@@ -14,7 +14,6 @@ May be repeated at any time, also while the containers run: it writes the same a
 """
 
 import base64
-import json
 import os
 import shlex
 import sys
@@ -111,13 +110,11 @@ def configure_peers(root: Path, state: State, addresses: Addresses, *, storage_m
 
 def write_site(site: Path, state: State) -> None:
     """Writes what Airflow and `pgkeep` read; `pgkeep.toml` only if there is none, since it is the user's."""
-    password = state.secrets["airflow-password"]
     lines = [f"{DATABASE_HOST}:5432:*:{role}:{state.secrets[role]}\n" for role in (ROLE, "airflow")]
     exports = [f"export {name}={shlex.quote(value)}\n" for name, value in environment(site, state).items()]
     write_private(site / "pgpass", "".join(lines))
     write_private(site / "env", "".join(exports))
-    write_private(site / "admin-password", f"{password}\n")
-    write_private(site / "passwords.json", json.dumps({airflow_servers.USER: password}))
+    airflow_servers.write_logins(site, state)
     if not (site / "pgkeep.toml").exists():
         write_private(site / "pgkeep.toml", configuration(site / "gnupg", state))
 

@@ -1,6 +1,6 @@
 """The whole promise on one screen: `make demo`.
 
-    a database  ->  a full backup  ->  hours of changes  ->  it is lost  ->  it comes back, to the last transaction
+    a database  ->  a full backup  ->  hours of changes  ->  proof  ->  it is lost  ->  it comes back, as approved
 
 Everything is done as a user would do it: with the `pgkeep` command, psql's protocol, and Airflow's REST API. The
 comparisons do not use pgkeep's own fingerprints: the demo hashes every row of every table by itself.
@@ -78,16 +78,18 @@ def _play(home: Path, *, size: str) -> None:
     _missed_window(desk)
     title("8. What the journal says")
     _show_journal(desk, known=known)
-    title("9. The database is lost")
+    title("9. Proof, before anybody needs it: a drill restores it, an audit has every peer show its bytes")
+    desk.prove()
+    title("10. The database is lost")
     last = _noted(desk)
     show(last.measured)
     say(f"the last transaction was committed before {last.moment}")
     desk.lose_database()
-    title("10. It comes back, from the peers alone, to the last transaction")
-    desk.pgkeep("restore", NAME, "--into", f"{environ['PGKEEP_SOURCE_URL']}/{NAME}")
+    title("11. It comes back, from the peers alone, to the last transaction: by Airflow, when a person has approved it")
+    desk.restore_as_approved()
     say("is it the same? Every row of every table, hashed again by the demo itself:")
     require_same(last.measured, measure(environ, NAME))
-    title("11. And as it was before the accident, beside it")
+    title("12. And as it was before the accident, beside it")
     _before_the_accident(desk, before_noon)
     say(f"\nnothing was lost, nothing invented. The whole demo took {time.monotonic() - started:.0f} s")
 
@@ -132,7 +134,7 @@ def _provide_database(home: Path, *, size: str) -> bool:
 
 
 def _full_backup(desk: Desk, *, again: bool) -> int:
-    """How many entries the journal has afterwards."""
+    """The number of the newest entry afterwards."""
     if again:
         desk.airflow.pause(f"pgkeep_{NAME}_changes", paused=False)  # as the last demo has left it
     # A new DAG is started by the scheduler at once; one that has run already waits for its next day.
@@ -142,7 +144,7 @@ def _full_backup(desk: Desk, *, again: bool) -> int:
     full = next(entry for entry in reversed(entries) if entry["backup"]["kind"] == "full")
     say(_line(full))
     desk.show_copies(full["backup"]["parts"])
-    return len(entries)
+    return int(entries[-1]["sequence"])
 
 
 def _every_minute(path: Path) -> None:
@@ -150,8 +152,9 @@ def _every_minute(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     path.write_text(re.sub(rf"\n\[databases\.{NAME}\]\n(?:[^\[\n].*\n)*", "", text), encoding="utf-8")
     begins = (datetime.now(UTC) + MINUTE).replace(microsecond=0)  # the first minutes are the demo's own
-    settings.add_database(path, NAME, {"changes_schedule": "* * * * *", "begins": begins})
+    settings.add_database(path, NAME, {"changes_schedule": "* * * * *", "begins": begins, "approval_by_another": True})
     say('   in pgkeep.toml: changes_schedule = "* * * * *", for an hour would be long for a demo')
+    say("   and approval_by_another = true: who asks for a restore into production does not approve it")
 
 
 def _morning(desk: Desk) -> Noted:

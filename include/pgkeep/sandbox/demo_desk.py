@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import time
@@ -82,6 +83,40 @@ class Desk(Shell):
             raise Unavailable("Airflow has made no run for the missed window", next_step="report this")
         for run in runs:
             self.follow(run)
+
+    def prove(self) -> None:
+        """A drill and an audit, by hand, and what they have found. Raises Unavailable unless all is well."""
+        stories = ("drill", "audit")
+        runs = [self.airflow.trigger(f"pgkeep_{self.name}_{story}", patience=PATIENCE) for story in stories]
+        for story, run in zip(stories, runs, strict=True):
+            self.follow(run)
+            for line in self._told(run, story):
+                say(f"   {line}")
+
+    def restore_as_approved(self) -> None:
+        """In Airflow's page: Trigger, the form, and the answer of somebody else under Required Actions."""
+        asked = {"moment": "latest", "server": "production", "dbname": self.name}
+        say(f"   {self.environ['PGKEEP_UI_USER']} triggers pgkeep_{self.name}_restore: {json.dumps(asked)}")
+        run = self.airflow.trigger(f"pgkeep_{self.name}_restore", patience=PATIENCE, params=asked)
+        question = self.airflow.question(run, "approve", patience=PATIENCE)
+        say(f"   {question['subject']}")
+        for line in question["body"].splitlines():
+            if line.startswith("| ") and line != "| | |":
+                say(f"      {' - '.join(cell.strip() for cell in line.strip('|').split('|', 1))}")
+        Airflow(self.environ, second=True).answer(run, "approve", "Approve")
+        say(f"   {self.environ['PGKEEP_UI_SECOND_USER']} answers: Approve")
+        self.follow(run)
+        for line in self._told(run, "restore"):
+            say(f"   {line}")
+
+    def _told(self, run: Run, task: str) -> list[str]:
+        """What a task has said of this database, for people."""
+        said = [line for event in self.airflow.said(run, task) for line in event.splitlines()]
+        return [
+            line
+            for line in said
+            if re.match(rf"{self.name}[:,] |[^ ]+/{self.name}: |[^ ]+: \d+ objects|all is well", line)
+        ]
 
     # --- the servers ---------------------------------------------------------------------------------------------
 

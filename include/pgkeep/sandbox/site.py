@@ -24,6 +24,7 @@ recipients = ["{first}", "{second}"]
 
 [defaults]
 connection = "pgkeep_source"
+scratch = "pgkeep_scratch"
 full_schedule = "0 2 * * *"
 timezone = "UTC"
 

@@ -31,7 +31,7 @@ def load(path: str | Path | None) -> Settings:
         raise ConfigError(f"{path} is not TOML: {error}", next_step="mend that line") from error
 
 
-def add_database(path: str | Path, name: str, own: Mapping[str, str | datetime]) -> None:
+def add_database(path: str | Path, name: str, own: Mapping[str, str | bool | datetime]) -> None:
     """Appends `[databases.NAME]` with these keys, unless it is there. The old text stays; all in one step.
 
     Raises ConfigError: the file cannot be written, or would not be valid afterwards.
@@ -85,7 +85,9 @@ def section(name: str) -> str:
     return f"[databases.{name if re.fullmatch(r'[A-Za-z0-9_-]+', name) else _string(name)}]"
 
 
-def _value(value: str | datetime) -> str:
+def _value(value: str | bool | datetime) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return value.isoformat() if isinstance(value, datetime) else _string(value)
 
 

@@ -110,7 +110,16 @@ class Database:
         default=None,
     )
     drill_queue: str = setting(
-        "Airflow queue of the workers that have a recipient's private key: drills run there", values.text, default=""
+        "Airflow queue of the workers with a recipient's private key: for drills and restores", values.text, default=""
+    )
+    approval_by_another: bool = setting(
+        "whether another than who triggered it has to approve a restore into production", values.flag, default=False
+    )
+    approvers: tuple[str, ...] = setting(
+        "ids of the Airflow users who may approve restores; none: all who may run DAGs", values.users, default=()
+    )
+    approval_hours: float = setting(
+        "how long a restore waits for its approval; then nothing happens", values.hours, default=24.0
     )
     retire_schedule: str = setting("cron expression of the retention", values.cron, default="0 6 * * *")
     keep_last: int = setting("how many of the newest full backups stay", values.count, default=3)

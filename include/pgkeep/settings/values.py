@@ -59,6 +59,20 @@ def number(value: object) -> int:
     return value
 
 
+def flag(value: object) -> bool:
+    """Yes or no."""
+    if not isinstance(value, bool):
+        raise ValueError("write true or false, without quotes")
+    return value
+
+
+def users(value: object) -> tuple[str, ...]:
+    """A list of user ids."""
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise ValueError('write a list of user ids as Airflow has them, for example ["vera"]')
+    return tuple(value)
+
+
 def capture(value: object) -> str:
     """A way in which changes are kept."""
     if value not in CAPTURES:

@@ -12,7 +12,7 @@ from pgkeep.ancestry import FIRST, Blank, Failures
 from pgkeep.errors import ConfigError, Disturbed, Unavailable
 from pgkeep.inventory import Inventory, LargeObjects, Properties, SequenceState, Table
 from pgkeep.model import Cut, Digest, Entry, Instant, instant
-from pgkeep.ports import Fresh, Refused, Snapshot
+from pgkeep.ports import Fresh, Occupant, Refused, Snapshot
 from pgkeep.visibility import visible
 
 SAMPLE_PROPERTIES = Properties(
@@ -146,6 +146,7 @@ class MemoryTarget:
     """A server with at most one database of interest. `loses_rows`: what pg_restore forgets, to be noticed.
 
     `refuses`: what it says to any changes. `redefined`: whether changes define something otherwise than the source did.
+    `standing`: the identity of the database that is there.
     """
 
     database: Inventory | None = None
@@ -155,10 +156,18 @@ class MemoryTarget:
     leftovers: int = 0
     settled: int = 0
     label: str = "memory/shop"
+    made: int = 0
+    standing: str = "first"
 
     def require_free(self, *, replace: bool) -> None:
         if self.database is not None and not replace:
             raise ConfigError(f"{self.label} is not empty", next_step="--replace")
+
+    def occupant(self) -> Occupant | None:
+        if self.database is None:
+            return None
+        totals = self.database.totals
+        return Occupant(identity=self.standing, size=8192, tables=totals.tables, rows=totals.rows, sessions=0)
 
     def fresh(self, inventory: Inventory) -> AbstractContextManager[Fresh]:
         return self._fresh(inventory)
@@ -174,8 +183,9 @@ class MemoryTarget:
     @contextmanager
     def _fresh(self, inventory: Inventory) -> Iterator["MemoryFresh"]:
         self.leftovers += 1
+        self.made += 1
         try:
-            yield MemoryFresh(self, inventory)
+            yield MemoryFresh(self, inventory, identity=f"made-{self.made}")
         finally:
             self.leftovers -= 1
 
@@ -189,6 +199,7 @@ class MemoryFresh:
     rows: int = 0
     last_value: int = 0
     definitions: str = "CREATE TABLE document"
+    identity: str = "made-0"
 
     def load(self, dump: Iterable[bytes], *, sequences: Sequence[SequenceState] | None = None) -> None:
         self.rows = json.loads(b"".join(dump))["rows"] - self.target.loses_rows
@@ -219,6 +230,7 @@ class MemoryFresh:
     def take_place(self, *, replace: bool) -> str | None:
         self.target.require_free(replace=replace)
         old, self.target.database = self.target.database, self.inventory(self.source)
+        self.target.standing = self.identity
         return "shop_before" if old else None
 
 

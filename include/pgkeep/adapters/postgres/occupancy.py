@@ -4,6 +4,7 @@ import contextlib
 from dataclasses import dataclass
 
 from pgkeep.errors import ConfigError
+from pgkeep.ports import Occupant
 
 from .gate import Session, connect, translated
 from .properties import FIRST_OF_USERS
@@ -31,6 +32,19 @@ CATALOGS = (
 )
 LARGE_OBJECT_CLASS = "'pg_largeobject'::regclass"  # how large objects are called where objects are described
 STANDS = "SELECT datallowconn FROM pg_database WHERE datname = %s"
+
+SEEN = """
+    SELECT d.oid::text, d.datallowconn,
+           CASE WHEN has_database_privilege(d.oid, 'CONNECT') THEN pg_database_size(d.oid)::int8 END,
+           (SELECT count(*)::int FROM pg_stat_activity a WHERE a.datid = d.oid AND a.pid <> pg_backend_pid())
+    FROM pg_database d WHERE d.datname = %s
+"""
+HELD = """
+    SELECT count(*)::int, coalesce(sum(greatest(c.reltuples, 0)), 0)::int8
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', '_pgkeep')
+      AND c.relpersistence <> 't'
+"""
 
 # Of what was made after initdb: no temporary things, nothing that belongs to something else that is listed anyway.
 OBJECTS = """
@@ -64,6 +78,33 @@ def look_into(admin: Session, server: Server, dbname: str) -> Occupancy:
         connection.execute("SET search_path = pg_catalog")
         objects = tuple(str(text) for (text,) in connection.execute(_query()))
     return Occupancy(stands=True, objects=objects)
+
+
+def measured(admin: Session, server: Server, dbname: str) -> Occupant | None:
+    """What stands there, roughly: its rows as the planner estimates them. Raises ConfigError, Unavailable."""
+    with translated(server):
+        row = admin.execute(SEEN, [dbname]).fetchone()
+    if row is None:
+        return None
+    identity, open_to_all, size, sessions = row
+    tables = rows = None
+    if open_to_all and size is not None:
+        with contextlib.closing(connect(server, dbname)) as connection, translated(server):
+            tables, rows = connection.execute(HELD).fetchone() or (None, None)
+    return Occupant(
+        identity=str(identity),
+        size=None if size is None else int(str(size)),
+        tables=None if tables is None else int(str(tables)),
+        rows=None if rows is None else int(str(rows)),
+        sessions=int(str(sessions)),
+    )
+
+
+def identity(admin: Session, server: Server, dbname: str) -> str | None:
+    """What no other database of that server has, whatever the names: its OID. Raises Unavailable."""
+    with translated(server):
+        row = admin.execute("SELECT oid::text FROM pg_database WHERE datname = %s", [dbname]).fetchone()
+    return None if row is None else str(row[0])
 
 
 def require_free(admin: Session, server: Server, dbname: str, *, replace: bool) -> Occupancy:

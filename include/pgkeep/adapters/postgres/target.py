@@ -12,7 +12,7 @@ import psycopg
 from pgkeep.errors import NotRestorable, PgkeepError, Unavailable
 from pgkeep.inventory import Inventory, SequenceState
 from pgkeep.model import Digest
-from pgkeep.ports import Refused
+from pgkeep.ports import Occupant, Refused
 
 from . import creation, loading, occupancy, schema, takeover
 from .applying import Silenced, refresh, silence, wake
@@ -44,6 +44,11 @@ class PostgresTarget:
         """Raises ConfigError if there is anything in the database and `replace` is not said; Unavailable."""
         with contextlib.closing(creation.maintenance(self.server, beside=self.dbname)) as admin:
             occupancy.require_free(admin, self.server, self.dbname, replace=replace)
+
+    def occupant(self) -> Occupant | None:
+        """What stands under that name now, or None. Raises Unavailable, ConfigError."""
+        with contextlib.closing(creation.maintenance(self.server, beside=self.dbname)) as admin:
+            return occupancy.measured(admin, self.server, self.dbname)
 
     @contextmanager
     def fresh(self, inventory: Inventory) -> Iterator["PostgresFresh"]:
@@ -110,6 +115,14 @@ class PostgresFresh:
     placed: bool = field(default=False, init=False)
     _applied: bool = field(default=False, init=False)
     _silenced: list[Silenced] = field(default_factory=list, init=False, repr=False)
+
+    @property
+    def identity(self) -> str:
+        """Its OID, which it keeps under every name. Raises Unavailable."""
+        found = occupancy.identity(self.admin, self.target.server, self.name)
+        if found is None:
+            raise Unavailable(f"{self.name} is gone from {self.target.server.label}", next_step="run it again")
+        return found
 
     def load(self, dump: Iterable[bytes], *, sequences: Sequence[SequenceState] | None = None) -> None:
         """Restores a `pg_dump -Fc` stream; then the sequences stand as given, or as the source's inventory says.

@@ -1,0 +1,179 @@
+"""A restore with approval, as Airflow operators: plan, approve, restore. What each means is in `pgkeep.approval`."""
+
+import base64
+import binascii
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk.exceptions import TaskAwaitingInput
+from airflow.sdk.execution_time.hitl import HITLUser
+
+from pgkeep import approval, question, records, sentences
+from pgkeep.airflow.hooks import SiteHook, Sites
+from pgkeep.airflow.operators import BackupStep, Record
+from pgkeep.airflow.outcomes import airflow_outcome
+from pgkeep.approval import Approved, Memory, Person, Proposal, Wish
+from pgkeep.errors import ConfigError, Corrupted
+from pgkeep.model import instant
+from pgkeep.progress import log_lines
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from pgkeep.site import Site
+
+log = logging.getLogger(__name__)
+
+SWAPPED = "pgkeep_database_that_takes_the_place"
+
+
+class PlanRestoreOperator(BackupStep):
+    """What a restore by this run's Params would do and replace. Hands on the `Proposal`; nothing is touched."""
+
+    def execute(self, context: "Context") -> Record:
+        with airflow_outcome():
+            site, asked = self.site(), context["params"]
+            wish = Wish(
+                point=approval.point(asked["moment"]),
+                where=asked["server"],
+                dbname=asked["dbname"],
+                replace=asked["replace"],
+                stale=asked["stale"],
+            )
+            proposal = site.propose(wish)
+            log.info("%s\n%s", question.subject(proposal), question.body(proposal, triggered_by=_triggered_by(context)))
+            return records.encode(proposal)
+
+
+class ApproveRestoreOperator(ApprovalOperator):
+    """A person looks at the proposal and answers; waits without a worker. Hands on the approval, sealed by this node.
+
+    Rejected, or unanswered for `hours`: green, and what follows is skipped. An approval that does not count is said in
+    the log, and asked for again.
+    """
+
+    template_fields = ("proposal",)
+
+    def __init__(
+        self, *, database: str, proposal: Any, hours: float = 24.0, sites: Sites | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(
+            subject="",
+            defaults=self.REJECT,
+            response_timeout=timedelta(hours=hours),
+            ignore_downstream_trigger_rules=True,
+            **kwargs,
+        )
+        self.database = database
+        self.proposal = proposal
+        self._sites = sites
+
+    def site(self) -> "Site":
+        """The adapters of this node for the database. Raises ConfigError."""
+        return (self._sites or SiteHook().site)(self.database)
+
+    def execute(self, context: "Context") -> NoReturn:
+        with airflow_outcome():
+            proposal, asker = records.decode(Proposal, self.proposal), _triggered_by(context)
+            rules = self.site().rules
+            rules.require_askable(proposal, triggered_by=asker)
+            who = rules.respondents(proposal, triggered_by=asker)
+            self._ask(context, proposal, respondents=[HITLUser(id=id_, name=id_) for id_ in who])
+
+    def _ask(self, context: "Context", proposal: Proposal, *, respondents: list[HITLUser]) -> NoReturn:
+        self.subject = question.subject(proposal)
+        self.body = question.body(proposal, triggered_by=_triggered_by(context))
+        self.assigned_users = respondents
+        try:
+            super().execute(context)
+        except TaskAwaitingInput as parked:
+            # The answer is to this proposal, whatever stands in the XCom when it comes.
+            kwargs = {"proposal": records.encode(proposal)}
+            raise TaskAwaitingInput(method_name="answered", kwargs=kwargs, timeout=parked.timeout) from None
+        raise AssertionError("Airflow was asked to wait, and did not")
+
+    def answered(self, context: "Context", proposal: Record, event: dict[str, Any]) -> dict[str, Any]:
+        """Called when somebody has answered, or the time is over."""
+        with airflow_outcome():
+            asked, by = records.decode(Proposal, proposal), _person(event.get("responded_by_user"))
+            if event.get("chosen_options") != [self.APPROVE]:
+                for line in question.declined(asked, by=by.name if by else None):
+                    log.warning(line)
+                self.execute_complete(context, event)  # which skips what follows
+                return {"approved": False, "by": by.name if by else None}
+            asker, site = _triggered_by(context), self.site()
+            objection = site.rules.objection(asked, triggered_by=asker, by=by)
+            if objection or by is None:
+                log.warning("This approval does not count: %s. Nothing has happened; asking again.", objection)
+                self._ask(context, asked, respondents=self.assigned_users or [])
+            yes = Approved(
+                proposal=asked, run=_run(context), triggered_by=asker, by=by, time=instant(event["responded_at"])
+            )
+            log.info(question.approved(yes))
+            seal = base64.b64encode(approval.sealed(yes, site.sealer)).decode("ascii")
+            return {"approved": True, "by": by.name, "at": yes.time, "seal": seal}
+
+
+class RestoreOperator(BackupStep):
+    """Carries out what was approved, once. Hands on what came back, in a sentence. Needs a recipient's private key.
+
+    Killed, it is tried again: what was half-made is dropped; what had taken its place already stays.
+    """
+
+    template_fields = ("approved",)
+
+    def __init__(self, *, approved: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.approved = approved
+
+    def execute(self, context: "Context") -> str:
+        with airflow_outcome():
+            site = self.site()
+            yes = approval.unsealed(_sealed(self.approved), site.sealer, run=_run(context))
+            log.info(question.approved(yes))
+            done = site.carry_out(yes, memory=_memory(context), watch=log_lines(log))
+            said = question.already(yes) if done is None else sentences.restored_line(done, yes.proposal.label)
+            log.info(said)
+            return said
+
+
+def _sealed(approved: Any) -> bytes:
+    """Raises ConfigError: `approve` was marked as a success by hand, say; Corrupted."""
+    if not isinstance(approved, dict) or not approved.get("seal"):
+        raise ConfigError("nobody has approved this restore", next_step="clear the task approve, and answer it")
+    try:
+        return base64.b64decode(str(approved["seal"]), validate=True)
+    except binascii.Error as error:
+        raise Corrupted("the approval is damaged", next_step="clear the task approve, and answer it") from error
+
+
+def _memory(context: "Context") -> Memory:
+    """Airflow keeps it for this task of this run, from try to try."""
+    store = context["task_state_store"]
+
+    def recall() -> str | None:
+        found = store.get(SWAPPED)
+        return None if found is None else str(found)
+
+    return Memory(recall=recall, remember=lambda identity: store.set(SWAPPED, identity))
+
+
+def _triggered_by(context: "Context") -> str | None:
+    """The user's name, as Airflow has recorded it with the run."""
+    return getattr(context["dag_run"], "triggering_user_name", None) or None
+
+
+def _run(context: "Context") -> str:
+    ti = context["ti"]
+    return f"{ti.dag_id}/{ti.run_id}"
+
+
+def _person(user: Any) -> Person | None:
+    """Who has answered, as Airflow has recorded it; None for nobody."""
+    if isinstance(user, dict):
+        id_, name = user.get("id"), user.get("name")
+    else:
+        id_, name = getattr(user, "id", None), getattr(user, "name", None)
+    return Person(id=str(id_), name=str(name or id_)) if id_ else None
