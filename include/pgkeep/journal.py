@@ -175,17 +175,21 @@ def _passed(backup: Backup) -> Backup:
     return backup if backup.link is None else replace(backup, link=replace(backup.link, position=None))
 
 
-def read(text: bytes, *, database: str, sequence: int) -> Journal:
-    """A version from its JSON. Raises Corrupted: not a journal, or not the version that its name promised."""
+def read(text: bytes, *, database: str | None, sequence: int | None) -> Journal:
+    """A version from its JSON. Raises Corrupted: not a journal, or not the version that its name promised.
+
+    None: nothing was promised.
+    """
     journal = records.from_bytes(Journal, text)
     if journal.format != FORMAT:
         raise Corrupted(
             f"the journal has format {journal.format}, this pgkeep reads format {FORMAT}",
             next_step="install the pgkeep that wrote it",
         )
-    if (journal.database, journal.sequence) != (database, sequence):
+    if (database or journal.database) != journal.database or sequence not in (None, journal.sequence):
+        kept = "the" if sequence is None else f"version {sequence} of the"
         raise Corrupted(
-            f"what is kept as version {sequence} of the journal of {database} is version {journal.sequence} "
+            f"what is kept as {kept} journal of {database} is version {journal.sequence} "
             f"of {journal.database}: somebody put an older or another journal in its place",
             next_step="find out who can write to the cluster; then see docs/operating.md, 'A journal that is refused'",
         )
