@@ -109,15 +109,17 @@ def open_vault_at(kubos: Sequence[Endpoint], clusters: Sequence[Endpoint]) -> Ip
 
     Raises ConfigError: there are no addresses, or one stands there twice.
     """
-    beside = [] if kubos else [_kubo_beside(cluster) for cluster in clusters[:1]]
-    peers = [PeerAddress(name=str(kubo), kubo=kubo, cluster=None) for kubo in (*kubos, *beside)]
+    peers = [PeerAddress(name=str(kubo), kubo=kubo, cluster=None) for kubo in kubos]
+    if not kubos:
+        peers = [_kubo_beside(cluster) for cluster in clusters[:1]]
     peers += [PeerAddress(name=str(cluster), kubo=None, cluster=cluster) for cluster in clusters]
     return IpfsVault(peers)
 
 
-def _kubo_beside(cluster: Endpoint) -> Endpoint:
-    host = urlsplit(cluster.url).netloc.rpartition("@")[2].rpartition(":")[0]
-    return Endpoint(url=f"http://{host}:{KUBO_PORT}")
+def _kubo_beside(cluster: Endpoint) -> PeerAddress:
+    host = urlsplit(cluster.url).hostname or ""
+    where = f"{f'[{host}]' if ':' in host else host}:{KUBO_PORT}"
+    return PeerAddress(name=f"{where}, as no --peer is named", kubo=Endpoint(url=f"http://{where}"), cluster=None)
 
 
 def legacy_archive(vault: IpfsVault) -> VaultArchive:

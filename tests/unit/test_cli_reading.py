@@ -161,9 +161,11 @@ def test_one_address_given_twice_is_one_peer(monkeypatch: pytest.MonkeyPatch) ->
     assert ([kubo.url for kubo in kubos], clusters) == (["http://a:5001", "http://b:5001"], [])
 
 
-def test_a_cluster_alone_has_its_kubo_beside_it() -> None:
-    found = wiring.open_vault_at([], [Endpoint(url="https://h:9094/", login="me", password="x")])
-    assert found._own.kubo.__str__() == "the Kubo RPC of h:5001 (h:5001)"
+@pytest.mark.parametrize("host", ["h", "[::1]"])
+@pytest.mark.parametrize("port", [":9094/", ""])
+def test_a_cluster_alone_has_its_kubo_beside_it(host: str, port: str) -> None:
+    found = wiring.open_vault_at([], [Endpoint(url=f"https://{host}{port}", login="me", password="x")])
+    assert str(found._own.kubo) == f"the Kubo RPC of {host}:5001, as no --peer is named ({host}:5001)"
 
 
 @pytest.mark.parametrize(
