@@ -91,7 +91,7 @@ def _to_rekey(entry: Entry) -> tuple[str, ...]:
 def rekeyed(done: Rekeyed) -> str:
     """What can be read by whom now, and what cannot be taken back."""
     if not done.entries:
-        said = f"{done.database}: {_nothing_to_rekey(done.recipients)}."
+        said = f"{done.database}: {_nothing_to_rekey(done.recipients) if not done.damaged else 'nothing was changed'}."
     else:
         size = human_size(sum(entry.backup.size for entry in done.entries))
         said = (

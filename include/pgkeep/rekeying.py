@@ -10,7 +10,7 @@ anywhere. What an entry says of its moment, and what drills have said of it, sta
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
 from pgkeep import backup, chain, journal, restore
@@ -34,14 +34,24 @@ STEP_BYTES, STEP_ENTRIES = 1_000_000_000, 24
 class Rekeyed:
     """What a run did. `entries`: those with new objects; `version`: of the journal, when it was done.
 
-    `kept_back`: old objects that are pinned all the same, with who has them or why. The next run tries again.
+    `damaged`: entries that are as they were, by number, because no whole copy of them is left. `kept_back`: old objects
+    that are pinned all the same, with who has them or why. The next run tries again.
     """
 
     database: str
     version: int
     entries: tuple[Entry, ...]
     recipients: tuple[KeyFingerprint, ...]
+    damaged: Mapping[int, str]
     kept_back: Mapping[Cid, str]
+
+    def require_all(self) -> None:
+        """Raises Corrupted if some entries could not be read."""
+        if self.damaged:
+            raise Corrupted(
+                "; ".join(f"entry {number} is not encrypted anew: {why}" for number, why in self.damaged.items()),
+                next_step=f"see what is left of it: pgkeep audit {self.database} --share 1; then run this again",
+            )
 
 
 def outdated(known: Journal, sealer: Sealer) -> tuple[Entry, ...]:
@@ -83,7 +93,7 @@ class Rekey:
     watch: Watch = unwatched
 
     def run(self) -> Rekeyed:
-        """Does what is left to do. Safe to repeat, and to kill.
+        """Does what is left to do. Safe to repeat, and to kill. What is damaged does not keep the others from it.
 
         Raises ConfigError (no private key here that opens the old objects; the chain was not continued with this
         node's key yet), Corrupted, NotReplicated, JournalMovedOn, Unavailable; then all that the journal names is
@@ -92,16 +102,18 @@ class Rekey:
         head, kept_back = self._begin()
         todo = outdated(head.journal, self.sealer)
         self._require_key(todo)
+        damaged = dict[int, str]()
         for step in steps(todo):
-            head = self._put_in_place(self._anew(step))
+            head = self._put_in_place(self._anew(step, damaged))
             kept_back = self._let_go(head)
-            log.info("%s: entries %s are done", head.journal.database, ", ".join(str(one.sequence) for one in step))
-        numbers = {entry.sequence for entry in todo}
+            log.info("%s: entries up to %d are done", head.journal.database, step[-1].sequence)
+        numbers = {entry.sequence for entry in todo} - damaged.keys()
         return Rekeyed(
             database=self.journals.database,
             version=head.journal.sequence,
             entries=tuple(entry for entry in head.journal.entries if entry.sequence in numbers),
             recipients=tuple(sorted(self.sealer.readers("backup"))),
+            damaged=damaged,
             kept_back=kept_back,
         )
 
@@ -128,14 +140,23 @@ class Rekey:
         """Tried on something small, before anything large is read."""
         full = next((entry for entry in todo if entry.backup.part("globals")), None)
         if full is not None:
-            restore.require_private_key(full, self.sealer, self.vault)
+            with suppress(Corrupted):  # that has its own place in the report
+                restore.require_private_key(full, self.sealer, self.vault)
 
-    def _anew(self, step: Sequence[Entry]) -> Sequence[tuple[Entry, Replicated]]:
+    def _anew(self, step: Sequence[Entry], damaged: dict[int, str]) -> Sequence[tuple[Entry, Replicated]]:
         """These entries with new objects, on enough peers. Whatever goes wrong, the new ones are let go of again."""
+        done = list[tuple[Entry, Replicated]]()
         with ExitStack() as stack:
-            return [(entry, self._sealed_anew(entry, stack)) for entry in step]
+            for entry in step:
+                try:
+                    done.append((entry, self._sealed_anew(entry, stack)))
+                except Corrupted as error:
+                    log.warning("entry %d stays as it is: %s", entry.sequence, error.what)
+                    damaged[entry.sequence] = error.what
+        return done
 
-    def _sealed_anew(self, entry: Entry, stack: ExitStack) -> Replicated:
+    def _sealed_anew(self, entry: Entry, step: ExitStack) -> Replicated:
+        """`step`: what is let go of if it fails in the end."""
         parts = Parts(
             database=self.journals.database,
             kind=entry.backup.kind,
@@ -143,13 +164,16 @@ class Rekey:
             sealer=self.sealer,
             vault=self.vault,
         )
-        stack.enter_context(parts.or_nothing())
-        for part in entry.backup.parts:
-            parts.store(part.name, restore.plaintext(part, self.sealer, self.vault, watch=self.watch))
-        _require_same(entry, parts)
-        anew = replace(entry.backup, number=entry.sequence, parts=tuple(parts.stored))
-        sealed = backup.check(Stored(backup=anew), self.sealer, self.vault)
-        return backup.replicate(sealed, self.vault, copies=self.journals.copies, patience=self.patience)
+        with ExitStack() as own:
+            own.enter_context(parts.or_nothing())
+            for part in entry.backup.parts:
+                parts.store(part.name, restore.plaintext(part, self.sealer, self.vault, watch=self.watch))
+            _require_same(entry, parts)
+            anew = replace(entry.backup, number=entry.sequence, parts=tuple(parts.stored))
+            sealed = backup.check(Stored(backup=anew), self.sealer, self.vault)
+            replicated = backup.replicate(sealed, self.vault, copies=self.journals.copies, patience=self.patience)
+            step.push(own.pop_all())
+        return replicated
 
     def _put_in_place(self, anew: Sequence[tuple[Entry, Replicated]]) -> Head:
         """From here on nothing new is let go of when something fails: a journal may name it already."""

@@ -107,88 +107,6 @@ def mailed(node: Node, kept: str, tmp_path: Path) -> Path:
     return file
 
 
-@contextmanager
-def nothing_but_a_disk(node: Node, laptop: Laptop) -> Iterator[Laptop]:
-    """Every peer dies, and nothing is left but a copy of the second one's Kubo directory."""
-    for server in PEERS:
-        node.kill(server)
-    disk = laptop.folder / "disk"
-    shutil.copytree(peer_servers.homes(node.home)[1].ipfs, disk, ignore=shutil.ignore_patterns("*.sock"))
-    copied = replace(laptop, environ={**laptop.environ, "IPFS_PATH": str(disk)})
-    try:
-        copied.follow("A copied disk as a peer")
-        yield copied
-        run(["ipfs shutdown"], copied.environ, copied.folder)
-        wait_for(lambda: is_free(int(node.connection("KUBO", 2)["port"])))
-    finally:
-        servers.up(node.home, airflow=False, isolated=False, report=print)
-
-
-def test_nothing_but_a_private_key_and_a_peer_and_then_its_disk(
-    node: Node, kept: str, mailed: Path, laptop: Laptop
-) -> None:
-    before, dump = node.measure(kept), _dump_of(node, kept)
-    laptop = replace(laptop, environ={**laptop.environ, "NAME": kept, "FILE": str(mailed)})
-    _by_addresses(node, laptop)
-    with nothing_but_a_disk(node, laptop) as survivor:
-        ways = {
-            "With pgkeep": node.target(f"named_{kept}"),
-            "A journal that was mailed": node.target(f"mailed_{kept}"),
-            "Without pgkeep": node.target(f"by_hand_{kept}"),
-        }
-        node.psql(f"CREATE DATABASE by_hand_{kept}", server="SCRATCH")
-        said = {heading: survivor.follow(heading, TARGET=target) for heading, target in ways.items()}
-        _without_names(kept, survivor)
-        fetch = f'pgkeep fetch {dump} --peer "$PEER" --node "$NODE" --journal "$FILE"'
-        fetched = run([f"{fetch} | (head --bytes=5; cat > /dev/null)"], survivor.environ, survivor.folder)
-    for heading in ("With pgkeep", "A journal that was mailed"):
-        assert "? of 3" in said[heading]
-        assert "equal to its source" in said[heading]
-    assert said["Without pgkeep"].count("Good signature") == 4, "the journal, the dump, and two files of changes"
-    for target in ways.values():
-        assert node.measure(target.rpartition("/")[2], server="SCRATCH") == before
-    assert fetched.startswith("PGDMP")
-
-
-def _by_addresses(node: Node, laptop: Laptop) -> None:
-    """Living peers: the cluster says how many copies there are; and nobody is believed whom nobody has named."""
-    cluster = node.connection("CLUSTER", 3)
-    doors = f'--peer "$PEER" --cluster http://{cluster["login"]}@{cluster["host"]}:{cluster["port"]}'
-    environ = {**laptop.environ, "PGKEEP_PASSWORD": cluster["password"]}
-    assert "3 of 3" in run([f'pgkeep list "$NAME" {doors} --node "$NODE"'], environ, laptop.folder)
-    said = run([f'pgkeep list "$NAME" {doors} || test $? = 3'], environ, laptop.folder)
-    assert f"it is signed by {environ['NODE']}, and nobody has said that this key is a node's" in said
-    assert f"name it: --node {environ['NODE']}" in said
-    said = run(
-        [f'pgkeep list "$NAME" --peer "$PEER" --node {keys_of(node).recipients[0]} || test $? = 6'],
-        environ,
-        laptop.folder,
-    )
-    assert f"it is signed by a stranger, {environ['NODE']}" in said
-    environ["PGKEEP_PASSWORD"] = "wrong"
-    own = ['echo "$NODE:6:" | gpg --import-ownertrust', f'pgkeep list "$NAME" {doors}']
-    assert "? of 3" in run(own, environ, laptop.folder), (
-        "the peer's Kubo is enough, and the keyring calls the key one's own"
-    )
-
-
-def _without_names(name: str, survivor: Laptop) -> None:
-    """The pins of other databases go first: all of them are tried."""
-    pins = run(["ipfs pin ls --names --type=recursive"], survivor.environ, survivor.folder).splitlines()
-    others = [pin.split()[0] for pin in pins if f"pgkeep/{name}/" not in pin]
-    run([f"ipfs pin rm {' '.join(others)}"] if others else ["true"], survivor.environ, survivor.folder)
-    cid, version = survivor.follow("A journal that has lost its name").split()
-    assert f"{cid} recursive pgkeep/{name}/journal/{version}" in pins
-    options = f'--peer "$PEER" --node "$NODE" --journal {cid}'
-    listed = run([f"pgkeep list {name} {options}"], survivor.environ, survivor.folder)
-    assert f"{name}: version {version} of the journal" in listed
-
-
-def _dump_of(node: Node, name: str) -> str:
-    parts = (part for entry in node.entries(name) for part in entry["backup"]["parts"])
-    return next(str(part["cid"]) for part in parts if part["name"] == "dump")
-
-
 # --- keys --------------------------------------------------------------------------------------------------------
 
 
@@ -299,3 +217,88 @@ def test_the_clusters_memory_is_lost_and_kubos_names_are_enough(node: Node, shop
     node.pgkeep("restore", shop, "--into", node.target(shop))
     node.pgkeep("backup", shop, "--full")
     assert [entry["sequence"] for entry in node.entries(shop)] == [1, 2]
+
+
+# --- everything but a key and a peer, or its disk: last, for every peer is killed --------------------------------------
+
+
+@contextmanager
+def nothing_but_a_disk(node: Node, laptop: Laptop) -> Iterator[Laptop]:
+    """Every peer dies, and nothing is left but a copy of the second one's Kubo directory."""
+    for server in PEERS:
+        node.kill(server)
+    disk = laptop.folder / "disk"
+    shutil.copytree(peer_servers.homes(node.home)[1].ipfs, disk, ignore=shutil.ignore_patterns("*.sock"))
+    copied = replace(laptop, environ={**laptop.environ, "IPFS_PATH": str(disk)})
+    try:
+        copied.follow("A copied disk as a peer")
+        yield copied
+        run(["ipfs shutdown"], copied.environ, copied.folder)
+        wait_for(lambda: is_free(int(node.connection("KUBO", 2)["port"])))
+    finally:
+        servers.up(node.home, airflow=False, isolated=False, report=print)
+
+
+def test_nothing_but_a_private_key_and_a_peer_and_then_its_disk(
+    node: Node, kept: str, mailed: Path, laptop: Laptop
+) -> None:
+    before, dump = node.measure(kept), _dump_of(node, kept)
+    laptop = replace(laptop, environ={**laptop.environ, "NAME": kept, "FILE": str(mailed)})
+    _by_addresses(node, laptop)
+    with nothing_but_a_disk(node, laptop) as survivor:
+        ways = {
+            "With pgkeep": node.target(f"named_{kept}"),
+            "A journal that was mailed": node.target(f"mailed_{kept}"),
+            "Without pgkeep": node.target(f"by_hand_{kept}"),
+        }
+        node.psql(f"CREATE DATABASE by_hand_{kept}", server="SCRATCH")
+        said = {heading: survivor.follow(heading, TARGET=target) for heading, target in ways.items()}
+        _without_names(kept, survivor)
+        fetch = f'pgkeep fetch {dump} --peer "$PEER" --node "$NODE" --journal "$FILE"'
+        fetched = run([f"{fetch} | (head --bytes=5; cat > /dev/null)"], survivor.environ, survivor.folder)
+    for heading in ("With pgkeep", "A journal that was mailed"):
+        assert "? of 3" in said[heading]
+        assert "equal to its source" in said[heading]
+    assert said["Without pgkeep"].count("Good signature") == 4, "the journal, the dump, and two files of changes"
+    for target in ways.values():
+        assert node.measure(target.rpartition("/")[2], server="SCRATCH") == before
+    assert fetched.startswith("PGDMP")
+
+
+def _by_addresses(node: Node, laptop: Laptop) -> None:
+    """Living peers: the cluster says how many copies there are; and nobody is believed whom nobody has named."""
+    cluster = node.connection("CLUSTER", 3)
+    doors = f'--peer "$PEER" --cluster http://{cluster["login"]}@{cluster["host"]}:{cluster["port"]}'
+    environ = {**laptop.environ, "PGKEEP_PASSWORD": cluster["password"]}
+    assert "3 of 3" in run([f'pgkeep list "$NAME" {doors} --node "$NODE"'], environ, laptop.folder)
+    said = run([f'pgkeep list "$NAME" {doors} || test $? = 3'], environ, laptop.folder)
+    assert f"it is signed by {environ['NODE']}, and nobody has said that this key is a node's" in said
+    assert f"name it: --node {environ['NODE']}" in said
+    said = run(
+        [f'pgkeep list "$NAME" --peer "$PEER" --node {keys_of(node).recipients[0]} || test $? = 6'],
+        environ,
+        laptop.folder,
+    )
+    assert f"it is signed by a stranger, {environ['NODE']}" in said
+    environ["PGKEEP_PASSWORD"] = "wrong"
+    own = ['echo "$NODE:6:" | gpg --import-ownertrust', f'pgkeep list "$NAME" {doors}']
+    assert "? of 3" in run(own, environ, laptop.folder), (
+        "the peer's Kubo is enough, and the keyring calls the key one's own"
+    )
+
+
+def _without_names(name: str, survivor: Laptop) -> None:
+    """The pins of other databases go first: all of them are tried."""
+    pins = run(["ipfs pin ls --names --type=recursive"], survivor.environ, survivor.folder).splitlines()
+    others = [pin.split()[0] for pin in pins if f"pgkeep/{name}/" not in pin]
+    run([f"ipfs pin rm {' '.join(others)}"] if others else ["true"], survivor.environ, survivor.folder)
+    cid, version = survivor.follow("A journal that has lost its name").split()
+    assert f"{cid} recursive pgkeep/{name}/journal/{version}" in pins
+    options = f'--peer "$PEER" --node "$NODE" --journal {cid}'
+    listed = run([f"pgkeep list {name} {options}"], survivor.environ, survivor.folder)
+    assert f"{name}: version {version} of the journal" in listed
+
+
+def _dump_of(node: Node, name: str) -> str:
+    parts = (part for entry in node.entries(name) for part in entry["backup"]["parts"])
+    return next(str(part["cid"]) for part in parts if part["name"] == "dump")

@@ -204,17 +204,35 @@ def test_missing_copies_change_nothing(world: Rekeyable) -> None:
     assert objects(world) == before, "the new objects are let go of"
 
 
-def test_a_damaged_entry_stops_it_and_what_was_done_stays(world: Rekeyable, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rekeying, "STEP_ENTRIES", 1)
-    second = world.journal.entries[2]
+@pytest.mark.parametrize("size", [1, 24])
+@pytest.mark.parametrize("damaged", [0, 1])
+def test_a_damaged_entry_stays_as_it_is_and_the_others_do_not(
+    world: Rekeyable, monkeypatch: pytest.MonkeyPatch, size: int, damaged: int
+) -> None:
+    """The globals of the first full backup, on which the key is tried; or the changes after it."""
+    monkeypatch.setattr(rekeying, "STEP_ENTRIES", size)
+    bad = [entry for entry in world.journal.entries if entry.backup.parts][damaged]
+    before = objects(world)
     for peer in range(3):
-        world.damage(second.backup.parts[0].cid, peer=peer)
+        world.damage(bad.backup.parts[1].cid, peer=peer)
     world.change_recipients()
-    with pytest.raises(Corrupted, match="no whole copy"):
-        world.rekey()
-    done = [entry.recipients == (STAYING, COMING) for entry in world.journal.entries if entry.backup.parts]
-    assert done.count(True) == 1
-    assert world.journal.entry(second.sequence) == second
+    done = world.rekey()
+    assert {entry.sequence for entry in done.entries} == {
+        entry.sequence for entry in world.journal.entries if entry.backup.parts and entry != bad
+    }
+    assert {entry.recipients for entry in done.entries} == {(STAYING, COMING)}
+    assert world.journal.entry(bad.sequence) == bad
+    assert rows_for(world, COMING) == 1113, "from the second full backup"
+    with pytest.raises(Corrupted, match=f"entry {bad.sequence} is not encrypted anew: no whole copy") as refused:
+        done.require_all()
+    assert "pgkeep audit shop --share 1" in refused.value.next_step
+    named = parts(world.journal) | {cid for cid in objects(world) if cid in before}
+    again = world.rekey()
+    assert (set(again.damaged), again.entries) == ({bad.sequence}, ())
+    assert proof.rekeyed(again) == "shop: nothing was changed."
+    listing = world.vault.listing("pgkeep/shop/")
+    backups = {cid for name, cids in listing.names.items() if "/journal/" not in name for cid in cids}
+    assert backups <= named, "what was stored anew of it is let go of"
 
 
 def test_what_was_retired_meanwhile_stays_away(world: Rekeyable, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,4 +27,6 @@ def rekey(chosen: argparse.Namespace) -> None:
     if chosen.dry_run:
         print("\n".join(proof.to_rekey(site.journals.head().journal, site.sealer)))
         return
-    print(proof.rekeyed(site.rekey(patience=chosen.wait, watch=watch()).run()))
+    done = site.rekey(patience=chosen.wait, watch=watch()).run()
+    print(proof.rekeyed(done))
+    done.require_all()
