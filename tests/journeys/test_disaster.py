@@ -219,7 +219,7 @@ def test_the_clusters_memory_is_lost_and_kubos_names_are_enough(node: Node, shop
     assert [entry["sequence"] for entry in node.entries(shop)] == [1, 2]
 
 
-# --- everything but a key and a peer, or its disk: last, for every peer is killed --------------------------------------
+# --- everything but a key and a peer, or its disk: last, for all peers are killed -------------------------------------
 
 
 @contextmanager
