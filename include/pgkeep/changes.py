@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 SOON = 60.0
 """Seconds that a dump waits for the copies of its link: nothing can be altered at the source meanwhile."""
 BEGINNING = "the first backup: changes are kept from here on"
+NEW_KEY = "this node signs with another key from here on: up to entry {} it was {}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,8 @@ class Run:
         last = chain.end(known)
         if last is None:
             return self._begin(None, BEGINNING)
+        if last.signer != self.sealer.signer:
+            return self._begin(last, NEW_KEY.format(last.sequence, last.signer))
         if broken := self.capture.broken(last.backup):
             return self._begin(last, broken)
         try:

@@ -51,9 +51,9 @@ class Journal:
         return next((e for e in self.entries if any(part.cid == cid for part in e.backup.parts)), None)
 
     def recorded(self, backup: Backup) -> Entry | None:
-        """The entry of this very backup, or None."""
-        passed = _passed(backup)
-        return next((entry for entry in self.entries if _passed(entry.backup) == passed), None)
+        """The entry of this very backup, or None; whatever keys it is encrypted for by now."""
+        wanted = _captured(backup)
+        return next((entry for entry in self.entries if _captured(entry.backup) == wanted), None)
 
     def verdict(self, entry: Entry) -> Verdict | None:
         """The newest verdict on an entry, or None."""
@@ -165,6 +165,33 @@ def retire(head: Head, gone: Collection[Entry], *, leaving: Collection[Cid], now
     )
 
 
+def with_objects(entry: Entry, anew: Replicated) -> Entry:
+    """The same entry of the same backup, which lies in other objects: sealed for others, or by another key."""
+    return replace(
+        entry,
+        backup=replace(entry.backup, parts=anew.sealed.backup.parts),
+        recipients=anew.sealed.recipients,
+        signer=anew.sealed.signer,
+        copies=anew.copies,
+        holders=anew.holders,
+    )
+
+
+def exchange(head: Head, changed: Collection[Entry], *, leaving: Collection[Cid], now: Instant) -> Journal:
+    """The version after `head` with these entries in the place of those with their numbers.
+
+    `leaving`: as in `retire`; the objects that are named no more are added to them.
+    """
+    before = head.journal
+    instead = {entry.sequence: entry for entry in changed}
+    old = (entry for entry in before.entries if entry.sequence in instead)
+    return replace(
+        _next(head, now=now),
+        entries=tuple(instead.get(entry.sequence, entry) for entry in before.entries),
+        leaving=(*leaving, *(part.cid for entry in old for part in entry.backup.parts)),
+    )
+
+
 def _next(head: Head, *, now: Instant) -> Journal:
     """The version after `head`, as far as every one is made alike."""
     return replace(head.journal, sequence=head.journal.sequence + 1, previous=head.ancestor, written=now)
@@ -175,17 +202,27 @@ def _passed(backup: Backup) -> Backup:
     return backup if backup.link is None else replace(backup, link=replace(backup.link, position=None))
 
 
-def read(text: bytes, *, database: str, sequence: int) -> Journal:
-    """A version from its JSON. Raises Corrupted: not a journal, or not the version that its name promised."""
+def _captured(backup: Backup) -> Backup:
+    """What was captured, without the objects in which it lies."""
+    parts = tuple(replace(part, cid=Cid(""), size=0, digest=Digest("")) for part in backup.parts)
+    return replace(_passed(backup), parts=parts)
+
+
+def read(text: bytes, *, database: str | None, sequence: int | None) -> Journal:
+    """A version from its JSON. Raises Corrupted: not a journal, or not the version that its name promised.
+
+    None: nothing was promised.
+    """
     journal = records.from_bytes(Journal, text)
     if journal.format != FORMAT:
         raise Corrupted(
             f"the journal has format {journal.format}, this pgkeep reads format {FORMAT}",
             next_step="install the pgkeep that wrote it",
         )
-    if (journal.database, journal.sequence) != (database, sequence):
+    if (database or journal.database) != journal.database or sequence not in (None, journal.sequence):
+        kept = "the" if sequence is None else f"version {sequence} of the"
         raise Corrupted(
-            f"what is kept as version {sequence} of the journal of {database} is version {journal.sequence} "
+            f"what is kept as {kept} journal of {database} is version {journal.sequence} "
             f"of {journal.database}: somebody put an older or another journal in its place",
             next_step="find out who can write to the cluster; then see docs/operating.md, 'A journal that is refused'",
         )

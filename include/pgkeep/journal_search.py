@@ -13,9 +13,9 @@ from pgkeep import journal
 from pgkeep.copies import is_damaged
 from pgkeep.errors import ConfigError, Corrupted, NotRestorable, PgkeepError, Unavailable
 from pgkeep.journal import Head, Journal
-from pgkeep.model import Cid
+from pgkeep.model import Cid, is_cid
 from pgkeep.pin_names import is_draft, name_prefix, numbered
-from pgkeep.ports import Listing, Place, Sealer, Vault
+from pgkeep.ports import Listing, Opener, Place, Vault
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class JournalSearch:
 
     database: str
     vault: Vault
-    sealer: Sealer
+    sealer: Opener
 
     def listing(self) -> Listing:
         """All that is pinned for this database, wherever. Raises Unavailable: nobody answers."""
@@ -43,9 +43,12 @@ class JournalSearch:
     def head(self, listing: Listing, *, accept: str | None = None) -> Head:
         """The newest version. `accept`: the number or the CID of a version to take instead, on a person's word.
 
-        Raises NotRestorable (no journal anywhere), Corrupted, Unavailable, ConfigError (no key here opens it).
+        An object that has lost its name is found by its CID. Raises NotRestorable (no journal anywhere), Corrupted,
+        Unavailable, ConfigError (no key here opens it).
         """
         versions = self.versions(listing)
+        if accept is not None and is_cid(accept) and not any(accept in cids for cids in versions.values()):
+            return Head(journal=self._read_anywhere(Cid(accept), None), cid=Cid(accept))
         if not versions:
             raise self._no_journal(listing)
         for peer, reason in listing.silent.items():
@@ -67,12 +70,12 @@ class JournalSearch:
                 refused.append(error)
         return heads, refused
 
-    def read(self, cid: Cid, sequence: int, *, at: Place) -> Journal:
+    def read(self, cid: Cid, sequence: int | None, *, at: Place) -> Journal:
         """The version in that object, as that place gives it. Raises Corrupted, Unavailable, ConfigError."""
         text = b"".join(self.sealer.open(limited(self.vault.read(cid, at=at))))
         return journal.read(text, database=self.database, sequence=sequence)
 
-    def _read_anywhere(self, cid: Cid, sequence: int) -> Journal:
+    def _read_anywhere(self, cid: Cid, sequence: int | None) -> Journal:
         """From the first place that has it whole and valid; else the most telling refusal."""
         refusal: PgkeepError = Unavailable(f"{cid} is nowhere", next_step="bring more peers back")
         for place in self.vault.places():
@@ -175,6 +178,14 @@ class JournalSearch:
 def _how_to_go_on(version: int | str) -> str:
     hint = "" if version == -1 else f"; `--journal {version}` reads a version that you trust"
     return f"see docs/operating.md, 'A journal that is refused'{hint}"
+
+
+def read_mailed(chunks: Iterator[bytes], sealer: Opener, *, database: str | None) -> Journal:
+    """A version that was kept somewhere else than in the vault. `database`: whose it must be, or None.
+
+    It may be any version: that is for whoever kept it to know. Raises Corrupted, ConfigError, Unavailable.
+    """
+    return journal.read(b"".join(sealer.open(limited(chunks))), database=database, sequence=None)
 
 
 def limited(chunks: Iterator[bytes]) -> Iterator[bytes]:

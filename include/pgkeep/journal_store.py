@@ -80,6 +80,15 @@ class JournalStore:
         """
         return self._publish_over(journal.retire(head, gone, leaving=leaving, now=now()))
 
+    def exchange(self, head: Head, changed: Collection[Entry], *, leaving: Collection[Cid]) -> Head:
+        """Publishes the version after `head` with these entries in the place of those with their numbers.
+
+        Otherwise as `retire`. `leaving`: see `journal.exchange`.
+        """
+        new = self._publish(journal.exchange(head, changed, leaving=leaving, now=now()))
+        self._tidy(new, [part for entry in changed for part in entry.backup.parts])
+        return new
+
     def secure(self, head: Head) -> None:
         """Makes sure that a version found is held by enough peers: its writer may have died before that."""
         self._replicate(self.measured(head), head.journal.sequence)

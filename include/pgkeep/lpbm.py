@@ -10,13 +10,13 @@ import re
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from pgkeep import ancestry
+from pgkeep import ancestry, ports
 from pgkeep.ancestry import ARCHIVE, Archive, Blank, Failures, LegacyFile, Opener, ScriptTarget
 from pgkeep.errors import ConfigError, NotRestorable, PgkeepError, Unavailable
 from pgkeep.journal import Journal
 from pgkeep.meter import unwatched
 from pgkeep.model import Cid, Entry
-from pgkeep.ports import Refused, Sealer, Vault, Watch
+from pgkeep.ports import Holdings, Refused, Vault, Watch
 from pgkeep.restore import plaintext
 
 COMPLETE = b"\n-- PostgreSQL database dump complete\n"
@@ -140,7 +140,7 @@ def require_not_imported(journal: Journal) -> None:
             )
 
 
-def ancestors(entry: Entry, sealer: Sealer, vault: Vault) -> tuple[LegacyFile, ...]:
+def ancestors(entry: Entry, sealer: ports.Opener, vault: Holdings) -> tuple[LegacyFile, ...]:
     """LPBM's files that the entry continues; none for most. Raises Corrupted, Unavailable."""
     part = entry.backup.part("ancestry")
     if part is None:

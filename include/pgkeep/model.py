@@ -21,6 +21,7 @@ from pgkeep.scalars import Instant as Instant
 from pgkeep.scalars import KeyFingerprint as KeyFingerprint
 from pgkeep.scalars import PeerId as PeerId
 from pgkeep.scalars import instant as instant
+from pgkeep.scalars import is_cid as is_cid
 from pgkeep.scalars import now as now
 
 Kind = Literal["full", "changes", "gap"]

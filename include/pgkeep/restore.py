@@ -18,7 +18,7 @@ from pgkeep.inventory import Inventory, SequenceState, TableName, Update, differ
 from pgkeep.meter import Meter, unwatched
 from pgkeep.model import Entry, Part, PartName
 from pgkeep.plan import RecoveryPlan, Stop
-from pgkeep.ports import Fresh, Holdings, Refused, Sealer, Target, Watch
+from pgkeep.ports import Fresh, Holdings, Opener, Refused, Target, Watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Restored:
 
 def restore(
     plan: RecoveryPlan,
-    sealer: Sealer,
+    sealer: Opener,
     vault: Holdings,
     target: Target,
     *,
@@ -94,7 +94,7 @@ def require_exact(plan: RecoveryPlan, *, stale: bool) -> None:
         )
 
 
-def expect(plan: RecoveryPlan, base: Inventory, sealer: Sealer, vault: Holdings) -> Inventory:
+def expect(plan: RecoveryPlan, base: Inventory, sealer: Opener, vault: Holdings) -> Inventory:
     """What the source held at the plan's end, as far as it was measured. Raises Corrupted."""
     inventory = base
     for step in plan.steps:
@@ -105,7 +105,7 @@ def expect(plan: RecoveryPlan, base: Inventory, sealer: Sealer, vault: Holdings)
     return inventory
 
 
-def read_inventory(entry: Entry, sealer: Sealer, vault: Holdings) -> Inventory:
+def read_inventory(entry: Entry, sealer: Opener, vault: Holdings) -> Inventory:
     """What the source held at a full backup's cut. Raises Corrupted unless it is what the journal summed up."""
     inventory = records.from_bytes(Inventory, _whole(part_of(entry, "inventory"), sealer, vault))
     if inventory.totals != entry.backup.totals:
@@ -119,7 +119,7 @@ def read_inventory(entry: Entry, sealer: Sealer, vault: Holdings) -> Inventory:
 def fill(
     fresh: Fresh,
     plan: RecoveryPlan,
-    sealer: Sealer,
+    sealer: Opener,
     vault: Holdings,
     *,
     sequences: Sequence[SequenceState],
@@ -132,7 +132,7 @@ def fill(
     fresh.settle()
 
 
-def require_private_key(entry: Entry, sealer: Sealer, vault: Holdings) -> None:
+def require_private_key(entry: Entry, sealer: Opener, vault: Holdings) -> None:
     """A recipient's private key is here: tried on a small part, before hours are spent on the large one.
 
     Raises ConfigError.
@@ -142,7 +142,7 @@ def require_private_key(entry: Entry, sealer: Sealer, vault: Holdings) -> None:
 
 
 def apply(
-    step: Entry, plan: RecoveryPlan, fresh: Fresh, sealer: Sealer, vault: Holdings, *, watch: Watch = unwatched
+    step: Entry, plan: RecoveryPlan, fresh: Fresh, sealer: Opener, vault: Holdings, *, watch: Watch = unwatched
 ) -> None:
     """Applies the changes of one step of the plan, up to the stop in its last. Raises as `restore` does."""
     stop = plan.stop if step is plan.last else None
@@ -156,7 +156,7 @@ def apply(
         raise _not_applied(refused, step, plan) from refused
 
 
-def plaintext(part: Part, sealer: Sealer, vault: Holdings, *, watch: Watch = unwatched) -> Iterator[bytes]:
+def plaintext(part: Part, sealer: Opener, vault: Holdings, *, watch: Watch = unwatched) -> Iterator[bytes]:
     """A part's plaintext, from the first place that has it whole. Ends without an error only if all of it was right.
 
     Raises Corrupted, Unavailable (no place has it), ConfigError (no private key for it here).
@@ -192,7 +192,7 @@ def part_of(entry: Entry, name: PartName) -> Part:
     return part
 
 
-def _whole(part: Part, sealer: Sealer, vault: Holdings) -> bytes:
+def _whole(part: Part, sealer: Opener, vault: Holdings) -> bytes:
     return b"".join(plaintext(part, sealer, vault))
 
 

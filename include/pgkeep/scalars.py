@@ -1,5 +1,6 @@
 """The texts that records are made of, told apart for the type checker."""
 
+import re
 from datetime import UTC, datetime
 from typing import NewType
 
@@ -13,6 +14,11 @@ PeerId = NewType("PeerId", str)
 """Identity of a Kubo daemon in the swarm: two cluster peers on one Kubo are one copy."""
 Instant = NewType("Instant", str)
 """A moment in UTC, ISO 8601 with microseconds and a trailing Z: text order is time order."""
+
+
+def is_cid(text: str) -> bool:
+    """Whether that has the form of a content identifier, of version 0 or 1."""
+    return re.fullmatch(r"Qm[0-9A-Za-z]{44}|b[0-9a-z]{40,120}", text) is not None
 
 
 def now() -> Instant:

@@ -17,6 +17,7 @@ from pgkeep.errors import ConfigError, JournalMovedOn
 from pgkeep.journal_store import JournalStore
 from pgkeep.model import Entry, Instant, Origin, Replicated, Stored, Verdict
 from pgkeep.ports import Target, Watch
+from pgkeep.rekeying import Rekey
 from pgkeep.restore import Restored
 from pgkeep.retirement import Retired, retire
 from pgkeep.settings import Database
@@ -112,6 +113,18 @@ class Site:
     def retire(self) -> Retired:
         """Lets go of what the settings do not keep. Raises as `retirement.retire`."""
         return retire(self.database.policy, self.source, self.journals, self.vault)
+
+    def rekey(self, *, patience: float, watch: Watch) -> Rekey:
+        """New objects for all that is live, for the recipients that the settings name now."""
+        return Rekey(
+            source=self.source,
+            sealer=self.sealer,
+            vault=self.vault,
+            journals=self.journals,
+            chained=self.capture is not None,
+            patience=patience,
+            watch=watch,
+        )
 
     def audit(self, *, share: float | None = None, patience: float, watch: Watch) -> Audit:
         """The audit of all copies. `share`: of the bytes, that is read back; else what the settings say."""

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pgkeep.adapters.ipfs import Endpoint, IpfsVault, PeerAddress
 from pgkeep.adapters.lpbm import Folder, LegacyOpener
-from pgkeep.adapters.openpgp import OpenPgpSealer
+from pgkeep.adapters.openpgp import OpenPgpOpener, OpenPgpSealer, Trust
 from pgkeep.adapters.postgres import (
     CsvlogCapture,
     LogicalCapture,
@@ -26,10 +26,12 @@ from pgkeep.approval import Where
 from pgkeep.errors import ConfigError
 from pgkeep.journal_store import JournalStore
 from pgkeep.lpbm import VaultArchive
+from pgkeep.model import KeyFingerprint
 from pgkeep.ports import Target
 from pgkeep.settings import Connection, Connections, Database, Peer, Settings
 from pgkeep.site import Site
 
+KUBO_PORT, CLUSTER_PORT = 5001, 9094
 LONGEST_NAME = 63
 """Bytes of a name in PostgreSQL; it would cut a longer one off without a word."""
 
@@ -120,6 +122,24 @@ def open_vault(settings: Settings, connections: Connections) -> IpfsVault:
     return IpfsVault([_peer(peer, connections) for peer in settings.vault.peers])
 
 
+def open_vault_at(kubos: Sequence[Endpoint], clusters: Sequence[Endpoint]) -> IpfsVault:
+    """Peers at these addresses, to read from. Without any Kubo, the one on the first cluster peer's host is taken.
+
+    Raises ConfigError: there are no addresses, or one stands there twice.
+    """
+    peers = [PeerAddress(name=str(kubo), kubo=kubo, cluster=None) for kubo in kubos]
+    if not kubos:
+        peers = [_kubo_beside(cluster) for cluster in clusters[:1]]
+    peers += [PeerAddress(name=str(cluster), kubo=None, cluster=cluster) for cluster in clusters]
+    return IpfsVault(peers)
+
+
+def _kubo_beside(cluster: Endpoint) -> PeerAddress:
+    host = urlsplit(cluster.url).hostname or ""
+    where = f"{f'[{host}]' if ':' in host else host}:{KUBO_PORT}"
+    return PeerAddress(name=f"{where}, as no --peer is named", kubo=Endpoint(url=f"http://{where}"), cluster=None)
+
+
 def legacy_archive(vault: IpfsVault) -> VaultArchive:
     """LPBM's files, in the cluster."""
     return VaultArchive(vault=vault)
@@ -145,6 +165,12 @@ def open_sealer(settings: Settings) -> OpenPgpSealer:
         signers=keys.signers,
         passphrase_file=keys.passphrase_file,
     )
+
+
+def open_reader(gnupghome: Path, *, nodes: Sequence[KeyFingerprint], passphrase_file: Path | None) -> OpenPgpOpener:
+    """Reading with whatever private keys are in that directory. `nodes`: whose signatures count, if any are named."""
+    trust = Trust(named=frozenset(nodes) or None, how="name it: --node {}")
+    return OpenPgpOpener(gnupghome=gnupghome, trust=trust, passphrase_file=passphrase_file)
 
 
 def target(into: str, connections: Connections, *, environ: Mapping[str, str] = os.environ) -> PostgresTarget:
@@ -202,8 +228,8 @@ def server(connection: Connection, *, environ: Mapping[str, str] = os.environ) -
 def _peer(peer: Peer, connections: Connections) -> PeerAddress:
     return PeerAddress(
         name=peer.cluster or peer.kubo or "",
-        kubo=endpoint(connections(peer.kubo), type="ipfs", port=5001) if peer.kubo else None,
-        cluster=endpoint(connections(peer.cluster), type="ipfs_cluster", port=9094) if peer.cluster else None,
+        kubo=endpoint(connections(peer.kubo), type="ipfs", port=KUBO_PORT) if peer.kubo else None,
+        cluster=endpoint(connections(peer.cluster), type="ipfs_cluster", port=CLUSTER_PORT) if peer.cluster else None,
     )
 
 

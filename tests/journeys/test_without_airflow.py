@@ -68,8 +68,11 @@ def test_the_base_installation_brings_no_airflow(bare: Path) -> None:
 
 
 def test_a_laptop_without_airflow_brings_the_database_back(node: Node, shop: str, bare: Path) -> None:
+    """And without settings and connections: one peer's address, and the keys."""
     node.pgkeep("backup", shop, "--full")
-    subprocess.run([bare / "pgkeep", "restore", shop, "--into", node.target(shop)], env=dict(node.environ), check=True)
+    laptop = {name: text for name, text in node.environ.items() if not name.startswith(("PGKEEP", "AIRFLOW"))}
+    peer = ["--peer", node.environ["PGKEEP_PEER_URL"]]
+    subprocess.run([bare / "pgkeep", "restore", shop, "--into", node.target(shop), *peer], env=laptop, check=True)
     assert node.measure(shop, server="SCRATCH") == node.measure(shop)
     listed = subprocess.run(
         [bare / "pgkeep", "list", shop], env=dict(node.environ), check=True, capture_output=True, text=True

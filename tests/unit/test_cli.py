@@ -21,6 +21,7 @@ from pgkeep.errors import ConfigError
         (["drill", ""], "NAME"),
         (["drill", "shop", "--into", ""], "--into"),
         (["retire", ""], "NAME"),
+        (["rekey", ""], "NAME"),
     ],
 )
 def test_what_is_empty_is_named(arguments: list[str], about: str, capsys: pytest.CaptureFixture[str]) -> None:

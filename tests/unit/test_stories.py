@@ -184,7 +184,10 @@ def test_recording_twice_gives_one_entry(world: World) -> None:
 
 
 def test_two_backups_at_once_become_two_entries_with_true_names(world: World) -> None:
-    one, two = world.seal(), world.seal()
+    one = world.seal()
+    later = replace(world.source.holding.cut, time=Instant("2026-01-02T03:04:05.000001Z"))
+    world.source.holding = replace(world.source.holding, cut=later)
+    two = world.seal()
     assert one.backup.number == two.backup.number == 1
     assert [world.record(one).sequence, world.record(two).sequence] == [1, 2]
     name, _ = world.vault.cluster[two.backup.parts[0].cid]
@@ -203,7 +206,7 @@ def test_the_newest_is_the_one_that_shows_the_latest_moment(world: World) -> Non
 
 def test_release_only_after_the_peers_show_the_entry(world: World) -> None:
     entry = world.full()
-    stranger = replace(entry, backup=replace(entry.backup, parts=(replace(entry.backup.parts[0], cid=Cid("bafyno")),)))
+    stranger = replace(entry, backup=replace(entry.backup, parts=entry.backup.parts[:1]))
     with pytest.raises(Corrupted, match="does not name entry"):
         backup.release(stranger, world.source, world.journals)
     assert world.source.released == []

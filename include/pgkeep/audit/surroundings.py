@@ -39,7 +39,7 @@ def _recipients(journal: Journal, sealer: Sealer) -> Iterator[Problem]:
         odd = [entry.sequence for entry in with_parts if (who in entry.recipients) != (who in wanted)]
         if odd:
             what = f"recipient {who} can{'not' if who in wanted else ''} read {_entries(odd)}"
-            step = "keep the keys that can; what is made from now on is for the configured recipients"
+            step = f"pgkeep rekey {journal.database}, where a private key is; or keep the keys that can read them"
             yield Problem(kind="notice", about="recipients", what=what, next_step=step)
 
 

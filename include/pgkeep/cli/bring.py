@@ -3,14 +3,12 @@
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
 
 from pgkeep import restore, sentences, wiring
-from pgkeep.cli.context import Commands, connections, given, loaded_settings, moment, watch
+from pgkeep.cli import reading
+from pgkeep.cli.context import Commands, connections, given, moment, watch
 from pgkeep.errors import ConfigError, NotRestorable, PgkeepError
-from pgkeep.journal_store import JournalStore
 from pgkeep.model import Cid, Part
-from pgkeep.pin_names import ALL, databases
 from pgkeep.plan import Point, plan
 
 log = logging.getLogger(__name__)
@@ -42,28 +40,28 @@ def add_commands(commands: Commands) -> None:
         help="accept tables without a primary key as of the last entry before that moment",
     )
     command.add_argument("--replace", action="store_true", help="put it in the place of a database that is not empty")
-    command.add_argument("--journal", metavar="VERSION|CID", type=given, help="a version of the journal that you trust")
+    reading.add_options(command)
     command.set_defaults(run=bring_back)
 
     command = commands.add_parser("fetch", help="write the verified plaintext of one object to standard output")
     command.add_argument("cid", metavar="CID", type=given, help="as `pgkeep list --json` shows it")
     command.add_argument("--database", metavar="NAME", type=given, help="whose it is (default: every journal is asked)")
-    command.add_argument("--journal", metavar="VERSION|CID", type=given, help="a version of the journal that you trust")
+    reading.add_options(command)
     command.set_defaults(run=fetch)
 
 
 def bring_back(chosen: argparse.Namespace) -> None:
     """`pgkeep restore NAME --into URL`: from the peers alone."""
-    found = loaded_settings()
     target = wiring.target(chosen.into, connections())
-    vault, sealer = wiring.open_vault(found, connections()), wiring.open_sealer(found)
-    journal = wiring.journals(found, chosen.name, vault=vault, sealer=sealer).head(accept=chosen.journal).journal
-    way = plan(journal, Point(entry=chosen.entry, time=chosen.at, xid=chosen.xid, base=chosen.base))
+    found = reading.opened(chosen)
+    way = plan(found.journal(chosen.name), Point(entry=chosen.entry, time=chosen.at, xid=chosen.xid, base=chosen.base))
     if chosen.dry_run:
         restore.require_exact(way, stale=chosen.stale)
         print("\n".join(sentences.planned(way)))
         return
-    restored = restore.restore(way, sealer, vault, target, replace=chosen.replace, stale=chosen.stale, watch=watch())
+    restored = restore.restore(
+        way, found.opener, found.vault, target, replace=chosen.replace, stale=chosen.stale, watch=watch()
+    )
     print(sentences.restored_line(restored, target.label))
 
 
@@ -71,32 +69,30 @@ def fetch(chosen: argparse.Namespace) -> None:
     """`pgkeep fetch CID > FILE`: only what a journal vouches for."""
     if sys.stdout.isatty():
         raise ConfigError("this would write a backup to your terminal", next_step=f"pgkeep fetch {chosen.cid} > FILE")
-    found = loaded_settings()
-    vault, sealer = wiring.open_vault(found, connections()), wiring.open_sealer(found)
-    names = [chosen.database] if chosen.database else databases(vault.listing(ALL).names)
-    stores = [wiring.journals(found, name, vault=vault, sealer=sealer) for name in names]
-    part = _named(Cid(chosen.cid), stores, accept=chosen.journal)
-    for chunk in restore.plaintext(part, sealer, vault, watch=watch()):
+    found = reading.opened(chosen)
+    part = _named(Cid(chosen.cid), found, chosen.database)
+    for chunk in restore.plaintext(part, found.opener, found.vault, watch=watch()):
         sys.stdout.buffer.write(chunk)
     sys.stdout.buffer.flush()
 
 
-def _named(cid: Cid, stores: Sequence[JournalStore], *, accept: str | None) -> Part:
+def _named(cid: Cid, found: reading.Reading, database: str | None) -> Part:
     """The part with that CID in any of the journals. A journal that cannot be read does not stand in the others' way.
 
     Raises NotRestorable: nobody vouches for it; or why the only journal cannot be read.
     """
-    for store in stores:
+    names = [database] if database or found.file else found.databases()
+    for name in names:
         try:
-            entry = store.head(accept=accept).journal.naming(cid)
+            journal = found.journal(name)
         except PgkeepError as error:
-            if len(stores) == 1:
+            if len(names) == 1:
                 raise
-            log.warning("the journal of %s cannot be read: %s", store.database, error)
+            log.warning("the journal of %s cannot be read: %s", name, error)
             continue
-        if entry is not None:
+        if (entry := journal.naming(cid)) is not None:
             return next(part for part in entry.backup.parts if part.cid == cid)
     raise NotRestorable(
-        f"no journal of {', '.join(store.database for store in stores) or 'any database'} names {cid}",
+        f"no journal of {', '.join(filter(None, names)) or 'any database'} names {cid}",
         next_step="pgkeep list NAME --json shows the CIDs that there are",
     )

@@ -12,11 +12,12 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pgkeep import backup, lpbm, preflight, records, sentences, settings, wiring
 from pgkeep.ancestry import LegacyFile
+from pgkeep.cli import reading
 from pgkeep.cli.context import Commands, connections, given, loaded_settings, seconds, share, watch
 from pgkeep.cli.pending import Pending
 from pgkeep.errors import ConfigError, PgkeepError, Unavailable
 from pgkeep.model import Entry, Origin, Sealed, Stored
-from pgkeep.ports import Sealer, Vault
+from pgkeep.ports import Vault
 from pgkeep.settings.values import CAPTURES
 from pgkeep.site import Site
 
@@ -54,7 +55,7 @@ def add_commands(commands: Commands) -> None:
     command = commands.add_parser("list", help="show the backups of a database")
     command.add_argument("name", metavar="NAME", type=given)
     command.add_argument("--json", action="store_true", help="as JSON, with every CID")
-    command.add_argument("--journal", metavar="VERSION|CID", type=given, help="a version of the journal that you trust")
+    reading.add_options(command)
     command.set_defaults(run=list_backups)
 
     command = commands.add_parser("audit", help="make each peer prove what it holds, repair it, remove litter")
@@ -168,11 +169,9 @@ def audit(chosen: argparse.Namespace) -> None:
 
 def list_backups(chosen: argparse.Namespace) -> None:
     """`pgkeep list NAME`."""
-    found = loaded_settings()
-    vault, sealer = wiring.open_vault(found, connections()), wiring.open_sealer(found)
-    journals = wiring.journals(found, chosen.name, vault=vault, sealer=sealer)
-    journal = journals.head(accept=chosen.journal).journal
-    rows = [(entry, copies_now(entry, vault)) for entry in journal.entries]
+    found = reading.opened(chosen)
+    journal = found.journal(chosen.name)
+    rows = [(entry, copies_now(entry, found.vault)) for entry in journal.entries]
     if chosen.json:
         described = {
             "database": journal.database,
@@ -186,13 +185,13 @@ def list_backups(chosen: argparse.Namespace) -> None:
         print(sentences.entry_table(journal, rows))
         for entry in journal.entries:
             if entry.backup.part("ancestry"):
-                print(sentences.continues(entry, _ancestors(entry, vault, sealer)))
+                print(sentences.continues(entry, _ancestors(entry, found)))
 
 
-def _ancestors(entry: Entry, vault: Vault, sealer: Sealer) -> Sequence[LegacyFile] | None:
+def _ancestors(entry: Entry, found: reading.Reading) -> Sequence[LegacyFile] | None:
     """LPBM's files that the entry continues; None: they cannot be read now, or not by us."""
     try:
-        return lpbm.ancestors(entry, sealer, vault)
+        return lpbm.ancestors(entry, found.opener, found.vault)
     except PgkeepError as error:
         log.warning("what entry %s continues is not known: %s", entry.sequence, error)
         return None

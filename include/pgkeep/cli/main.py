@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 
 from pgkeep import __version__
-from pgkeep.cli import bring, csvlog, keep, lpbm, prove, sandbox
+from pgkeep.cli import bring, csvlog, keep, keys, lpbm, prove, sandbox
 from pgkeep.errors import PgkeepError
 
 EXIT_CODES = """\
@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     bring.add_commands(commands)
     keep.add_commands(commands)
     prove.add_commands(commands)
+    keys.add_commands(commands)
     lpbm.add_commands(commands)
     csvlog.add_commands(commands)
     sandbox.add_commands(commands)

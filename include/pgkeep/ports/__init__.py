@@ -4,7 +4,7 @@ of contract tests runs over both.
 
 from collections.abc import Callable, Iterator
 
-from .sealer import Audience, Complaint, Envelope, Sealer
+from .sealer import Audience, Complaint, Envelope, Opener, Sealer
 from .source import Capture, Inexact, Snapshot, Source, Unreadable, Window
 from .target import Fresh, Occupant, Refused, Target
 from .vault import Holder, Holdings, Listing, Place, Vault
@@ -20,6 +20,7 @@ __all__ = [
     "Inexact",
     "Listing",
     "Occupant",
+    "Opener",
     "Place",
     "Refused",
     "Sealer",

@@ -33,7 +33,17 @@ class Complaint(Protocol):
     def next_step(self) -> str: ...
 
 
-class Sealer(Protocol):
+class Opener(Protocol):
+    """Reading what was sealed: all that a restore asks of it."""
+
+    def open(self, cipher: Iterable[bytes]) -> Iterator[bytes]:
+        """The plaintext. Yields *before* all is verified: check the ciphertext's digest first.
+
+        Raises Corrupted at the latest at the end, unless a trusted node signed it; ConfigError: no private key here.
+        """
+
+
+class Sealer(Opener, Protocol):
     """Compression, encryption and signature, both ways."""
 
     @property
@@ -52,12 +62,6 @@ class Sealer(Protocol):
 
     def envelope(self, cipher: Iterable[bytes]) -> Envelope:
         """Reads a whole message without any private key. Raises Corrupted: no complete OpenPGP message."""
-
-    def open(self, cipher: Iterable[bytes]) -> Iterator[bytes]:
-        """The plaintext. Yields *before* all is verified: check the ciphertext's digest first.
-
-        Raises Corrupted at the latest at the end, unless a trusted node signed it; ConfigError: no private key here.
-        """
 
     def problems(self, now: datetime) -> Sequence[Complaint]:
         """What is wrong with the keys, or soon will be; fatal ones first. Raises ConfigError, Unavailable."""

@@ -20,6 +20,7 @@ def environment(home: Path, state: State) -> dict[str, str]:
         "PGPASSFILE": str(home / "pgpass"),
         "PGKEEP_SOURCE_URL": _url("source", state),
         "PGKEEP_SCRATCH_URL": _url("scratch", state),
+        "PGKEEP_PEER_URL": f"http://127.0.0.1:{state.ports['rpc-1']}",
         "PATH": os.pathsep.join([*_programs(state), os.environ.get("PATH", os.defpath), _scripts()]),
     }
     return found | _connections(state) | (airflow_servers.variables(home, state) if state.airflow else {})

@@ -1,6 +1,8 @@
 """GnuPG and zstd: what makes a backup unreadable to everybody else, and provably ours."""
 
 from .keys import KeyProblem
+from .opener import OpenPgpOpener
 from .sealer import OpenPgpSealer
+from .trust import Trust
 
-__all__ = ["KeyProblem", "OpenPgpSealer"]
+__all__ = ["KeyProblem", "OpenPgpOpener", "OpenPgpSealer", "Trust"]

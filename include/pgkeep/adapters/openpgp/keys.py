@@ -34,10 +34,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """A primary key with its subkeys; `parts` begins with the primary itself."""
+    """A primary key with its subkeys; `parts` begins with the primary itself. `own`: its ownertrust is ultimate."""
 
     fingerprint: KeyFingerprint
     disabled: bool
+    own: bool
     parts: tuple[Part, ...]
 
     @property
@@ -192,7 +193,12 @@ def _key(row: Mapping[str, Any]) -> Key:
     primary = _part(row, fingerprint=row["fingerprint"])
     infos = row.get("subkey_info", {})
     subkeys = (_part(infos[key_id], fingerprint=fpr) for key_id, _, fpr, _ in row["subkeys"])
-    return Key(fingerprint=KeyFingerprint(row["fingerprint"]), disabled="D" in row["cap"], parts=(primary, *subkeys))
+    return Key(
+        fingerprint=KeyFingerprint(row["fingerprint"]),
+        disabled="D" in row["cap"],
+        own=row.get("ownertrust") == "u",
+        parts=(primary, *subkeys),
+    )
 
 
 def _part(row: Mapping[str, Any], *, fingerprint: str) -> Part:

@@ -42,12 +42,16 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """One signature that gpg looked at. `primary`: of the key that made it, if it is good; `made`: epoch seconds."""
+    """One signature that gpg looked at. `primary`: of the key that made it, if it is good; `made`: epoch seconds.
+
+    `claimed`: the fingerprint that it gives itself, else its key id: nothing proves it.
+    """
 
     words: frozenset[str]
     primary: str
     made: int
     key_id: str
+    claimed: str
 
 
 class Said:
@@ -112,9 +116,11 @@ def _signature(lines: list[tuple[str, tuple[str, ...]]]) -> Signature:
     verdicts = {"GOODSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "BADSIG", "ERRSIG"}
     valid = next((arguments for keyword, arguments in lines if keyword == "VALIDSIG" and len(arguments) > 9), None)
     key_id = next((arguments[0] for keyword, arguments in lines if keyword in verdicts and arguments), "")
+    unchecked = next((arguments for keyword, arguments in lines if keyword == "ERRSIG" and len(arguments) > 6), None)
     return Signature(
         words=frozenset(keyword for keyword, _ in lines if keyword in verdicts | {"VALIDSIG", "NO_PUBKEY"}),
         primary=valid[9] if valid else "",
         made=int(valid[2]) if valid and valid[2].isdigit() else 0,
         key_id=key_id,
+        claimed=unchecked[6] if unchecked and unchecked[6] != "-" else key_id,
     )

@@ -1,7 +1,6 @@
 """The Sealer: zstd inside one OpenPGP message, made and read by the machine's own GnuPG.
 
     seal    plain -> zstd -> gpg --encrypt --sign -> OpenPGP
-    open    OpenPGP -> its frame -> gpg --decrypt -> signature -> zstd -> plain
 
 By hand: `gpg --decrypt FILE | zstd --decompress`. Private keys stay with gpg-agent, which gpg starts on demand, one for
 each GNUPGHOME, and which stays (`gpgconf --homedir HOME --kill gpg-agent` ends it).
@@ -9,28 +8,25 @@ each GNUPGHOME, and which stays (`gpgconf --homedir HOME --kill gpg-agent` ends 
 
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pgkeep.errors import ConfigError, Corrupted, PgkeepError
+from pgkeep.errors import ConfigError
 from pgkeep.model import KeyFingerprint
 from pgkeep.ports import Audience, Envelope
 
 from . import verdicts
-from .compression import Decompression, compressed
+from .compression import compressed
 from .keys import SOON, KeyProblem, Keyring, ageing, exposed, faults
+from .opener import OpenPgpOpener, closing, refuse
 from .packets import Framing
-from .programs import Programs
-from .said import Said
+from .trust import Trust
+
+HOW = 'name it in [keys] of pgkeep.toml: signers = ["{}"]'
 
 
-class OpenPgpSealer:
-    """Seals with this node's key for the recipients; opens what this node or one of `signers` has sealed.
-
-    `passphrase_file` holds the passphrase of the private keys that are used here; without it gpg-agent asks with
-    whatever pinentry the user has. Nothing is read before the first call.
-    """
+class OpenPgpSealer(OpenPgpOpener):
+    """Seals with this node's key for the recipients; opens what this node or one of `signers` has sealed."""
 
     def __init__(
         self,
@@ -42,11 +38,10 @@ class OpenPgpSealer:
         passphrase_file: Path | None = None,
         binary: str = "gpg",
     ) -> None:
+        trust = Trust(named=frozenset({node, *signers}), how=HOW)
+        super().__init__(gnupghome=gnupghome, trust=trust, passphrase_file=passphrase_file, binary=binary)
         self._node = node
         self._recipients = tuple(recipients)
-        self._trusted = frozenset({node, *signers})
-        self._home = gnupghome
-        self._programs = Programs(home=gnupghome, binary=binary, passphrase_file=passphrase_file)
 
     @property
     def signer(self) -> KeyFingerprint:
@@ -56,17 +51,17 @@ class OpenPgpSealer:
         return frozenset(self._recipients) | ({self._node} if audience == "journal" else frozenset())
 
     def seal(self, plain: Iterable[bytes], *, audience: Audience) -> Iterator[bytes]:
-        with _closing(plain) as chunks:
+        with closing(plain) as chunks:
             ring = self._programs.keys(with_secret=True)
             self._require_usable(ring, audience)
             exchange = self._programs.sealing(self._node, sorted(self.readers(audience)))
-            with _closing(compressed(chunks)) as packed, _closing(exchange.through(packed)) as cipher:
+            with closing(compressed(chunks)) as packed, closing(exchange.through(packed)) as cipher:
                 yield from cipher
-            _raise(verdicts.why_not_sealed(exchange.said, node=self._node, ring=ring, agent=self._agent))
+            refuse(verdicts.why_not_sealed(exchange.said, node=self._node, ring=ring, agent=self._agent))
 
     def envelope(self, cipher: Iterable[bytes]) -> Envelope:
         framing = Framing()
-        with _closing(cipher) as chunks:
+        with closing(cipher) as chunks:
             for chunk in chunks:
                 framing.feed(chunk)
         message = framing.message()
@@ -78,19 +73,6 @@ class OpenPgpSealer:
             unknown=frozenset(key_id for key_id, key in owners.items() if key is None) | passwords,
             integrity_protected=message.integrity_protected,
         )
-
-    def open(self, cipher: Iterable[bytes]) -> Iterator[bytes]:
-        framing, unpacking = Framing(), Decompression()
-        exchange = self._programs.opening(unpacking.content)
-        with (
-            _closing(cipher) as chunks,
-            _closing(_watched(chunks, framing)) as message,
-            _closing(exchange.through(message, until=_hopeless)) as plain,
-        ):
-            yield from plain
-        self._require_trusted(exchange.said, framing)
-        framing.message()
-        unpacking.finish()
 
     def problems(self, now: datetime, *, soon: timedelta = SOON) -> tuple[KeyProblem, ...]:
         """What is wrong with the keys, or will be within `soon`; fatal ones first. Signs nothing with the node's key,
@@ -108,10 +90,6 @@ class OpenPgpSealer:
 
     # --- keys ------------------------------------------------------------------------------------------------------
 
-    @property
-    def _agent(self) -> str:
-        return self._programs.about_the_agent()
-
     def _require_usable(self, ring: Keyring, audience: Audience) -> None:
         """Raises ConfigError with everything that is wrong: now, and not after an hour of dumping."""
         found = [*dict.fromkeys(self._faults(ring, audience, now=datetime.now(UTC)))]
@@ -121,7 +99,7 @@ class OpenPgpSealer:
                 next_step="; ".join(dict.fromkeys(problem.next_step for problem in found)),
             )
         said = self._programs.trial_signature(self._node)
-        _raise(verdicts.why_no_signature(said, node=self._node, ring=ring, agent=self._agent))
+        refuse(verdicts.why_no_signature(said, node=self._node, ring=ring, agent=self._agent))
 
     def _faults(self, ring: Keyring, audience: Audience, *, now: datetime) -> Iterator[KeyProblem]:
         if self._agent and not any(key.has_secret for key in ring.keys):
@@ -153,45 +131,3 @@ class OpenPgpSealer:
                 what=f"others may read the file with the passphrase, {file}",
                 next_step=f"chmod 600 {file}",
             )
-
-    # --- reading ---------------------------------------------------------------------------------------------------
-
-    def _require_trusted(self, said: Said, framing: Framing) -> None:
-        ring = self._programs.keys(with_secret=False)
-        _raise(verdicts.why_not_decrypted(said, key_ids=framing.key_ids, ring=ring, home=self._home, agent=self._agent))
-        _raise(verdicts.why_not_trusted(said, trusted=self._trusted, ring=ring))
-
-
-def _hopeless(said: Said) -> bool:
-    """No private key here opens it: the rest need not be read."""
-    return said.has("DECRYPTION_FAILED")
-
-
-def _watched(cipher: Iterator[bytes], framing: Framing) -> Iterator[bytes]:
-    """The message unchanged; Corrupted where it is not one, as soon as that shows."""
-    for chunk in cipher:
-        framing.feed(chunk)
-        if framing.passwords:
-            raise Corrupted(
-                "this message can be opened with a password: pgkeep did not write it",
-                next_step="find out who wrote it there",
-            )
-        yield chunk
-    framing.message()
-
-
-@contextmanager
-def _closing(stream: Iterable[bytes]) -> Iterator[Iterator[bytes]]:
-    """Lets go of a generator on the way out, whatever happened."""
-    chunks = iter(stream)
-    try:
-        yield chunks
-    finally:
-        close = getattr(chunks, "close", None)
-        if close is not None:
-            close()
-
-
-def _raise(error: PgkeepError | None) -> None:
-    if error is not None:
-        raise error

@@ -10,6 +10,7 @@ from pgkeep.model import KeyFingerprint
 
 from .keys import Keyring
 from .said import Said, Signature
+from .trust import Trust
 
 log = logging.getLogger(__name__)
 
@@ -61,17 +62,17 @@ def why_not_decrypted(
     return _damaged("it cannot be decrypted", said)
 
 
-def why_not_trusted(said: Said, *, trusted: frozenset[KeyFingerprint], ring: Keyring) -> PgkeepError | None:
-    """Whether what that run decrypted carries exactly one signature, good, and by one of `trusted`."""
+def why_not_trusted(said: Said, *, trust: Trust, ring: Keyring, home: Path) -> PgkeepError | None:
+    """Whether what that run decrypted carries exactly one signature, good, and by a key that counts."""
     signatures = said.signatures
     if len(signatures) != 1 or not said.once("PLAINTEXT"):
         return _damaged(f"it carries {len(signatures)} signatures where one is due", said)
     if "NO_PUBKEY" in signatures[0].words:
-        return _stranger(signatures[0], trusted, ring)
+        return _unchecked(signatures[0], trust, ring, home)
     if why := _why_bad(signatures[0], ring):
         return _damaged(why, said)
-    if signatures[0].primary not in trusted:
-        return _stranger(signatures[0], trusted, ring)
+    if not trust.covers(signatures[0].primary, ring):
+        return _stranger(signatures[0].primary, trust)
     return _damaged("gpg was not content with it", said) if said.returncode else None
 
 
@@ -115,17 +116,30 @@ def _why_too_late(signature: Signature, ring: Keyring) -> str | None:
     return None
 
 
-def _stranger(signature: Signature, trusted: frozenset[KeyFingerprint], ring: Keyring) -> PgkeepError:
-    missing = sorted(fingerprint for fingerprint in trusted if ring.get(fingerprint) is None)
-    if "NO_PUBKEY" in signature.words and missing:
+def _unchecked(signature: Signature, trust: Trust, ring: Keyring, home: Path) -> PgkeepError:
+    """Its public key is not here. What it says of itself is only good for finding that key."""
+    missing = trust.missing(ring)
+    if missing or trust.named is None:
         return ConfigError(
-            f"the signature by {signature.key_id} cannot be checked: the public key of {', '.join(missing)} is not "
-            "in the GNUPGHOME",
-            next_step="gpg --import NODE-PUBLIC-KEY.asc",
+            f"the signature by {signature.claimed} cannot be checked: the public key of "
+            f"{', '.join(missing) or signature.claimed} is not in {home}",
+            next_step=f"gpg --homedir {home} --import NODE-PUBLIC-KEY.asc, if that fingerprint is the node's that you "
+            f"keep beside your own key; then {trust.to_trust(signature.claimed)}",
+        )
+    return _stranger(signature.claimed, trust)
+
+
+def _stranger(who: str, trust: Trust) -> PgkeepError:
+    if trust.named is None:
+        return ConfigError(
+            f"it is signed by {who}, and nobody has said that this key is a node's",
+            next_step="compare that fingerprint with the one you keep beside your own key; if it is the same, "
+            + trust.to_trust(who),
         )
     return Corrupted(
-        f"it is signed by a stranger, {signature.primary or signature.key_id}, not by {' or '.join(sorted(trusted))}",
-        next_step="if that node is one of yours, name its key in [keys] of pgkeep.toml; else find out who wrote there",
+        f"it is signed by a stranger, {who}, not by {' or '.join(sorted(trust.named))} (if {who} is a node of yours, "
+        f"{trust.to_trust(who)})",
+        next_step="if it is not, find out who wrote there",
     )
 
 

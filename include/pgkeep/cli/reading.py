@@ -1,0 +1,231 @@
+"""What restore, list and fetch read from: the settings, or, where there are none, what the command line names.
+
+The first needs `pgkeep.toml`; the second a private key in the user's own keyring, and the address of one peer.
+"""
+
+import argparse
+import getpass
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from pgkeep import journal_search, settings, wiring
+from pgkeep.adapters.ipfs import Endpoint, IpfsVault
+from pgkeep.adapters.openpgp import OpenPgpOpener
+from pgkeep.cli.context import connections, given, loaded_settings
+from pgkeep.errors import ConfigError, PgkeepError
+from pgkeep.journal import Journal
+from pgkeep.journal_search import JournalSearch
+from pgkeep.model import KeyFingerprint, is_cid
+from pgkeep.pin_names import ALL, databases
+from pgkeep.settings import values
+
+log = logging.getLogger(__name__)
+
+PASSWORD = "PGKEEP_PASSWORD"  # noqa: S105 - the variable's name
+PASSWORDS = f"in {PASSWORD}, in --password-file, or typed when asked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """A daemon's address as it is written on the command line, where no password may stand."""
+
+    url: str
+    login: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Peers and keys. `version`: the version of the journal, or its CID, that a person trusts; `file`: that itself."""
+
+    vault: IpfsVault
+    opener: OpenPgpOpener
+    version: str | None
+    file: Path | None
+
+    def journal(self, name: str | None) -> Journal:
+        """The newest, or the one that was asked for. None: the file's, whosever it is.
+
+        Raises as `JournalSearch.head`; ConfigError: the file cannot be read.
+        """
+        if self.file is not None:
+            return self._of_file(self.file, name)
+        assert name is not None, "only a file says itself whose it is"
+        search = self._search(name)
+        return search.head(search.listing(), accept=self.version).journal
+
+    def databases(self) -> Sequence[str]:
+        """All that have a journal on these peers. Raises Unavailable."""
+        return databases(self.vault.listing(ALL).names)
+
+    def _of_file(self, path: Path, name: str | None) -> Journal:
+        try:
+            with path.open("rb") as file:
+                found = journal_search.read_mailed(iter(lambda: file.read(1 << 20), b""), self.opener, database=name)
+        except OSError as error:
+            raise ConfigError(
+                f"the journal {path} cannot be read: {error.strerror}",
+                next_step="write the path of the file as it was mailed; or the number of a version, or its CID",
+            ) from error
+        self._tell_what_is_newer(found)
+        return found
+
+    def _tell_what_is_newer(self, found: Journal) -> None:
+        """What was mailed is as old as the mail."""
+        search = self._search(found.database)
+        try:
+            newest = max(search.versions(search.listing()), default=-1)
+        except PgkeepError as error:
+            log.info("whether the peers have a newer journal is not known: %s", error)
+            return
+        if newest > found.sequence:
+            log.warning(
+                "this file is version %d of the journal; the peers have version %d: leave out --journal to use it",
+                found.sequence,
+                newest,
+            )
+
+    def _search(self, name: str) -> JournalSearch:
+        return JournalSearch(database=name, vault=self.vault, sealer=self.opener)
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Adds what all reading commands share."""
+    command.add_argument(
+        "--journal",
+        metavar="VERSION|CID|FILE",
+        type=given,
+        help="a version of the journal that you trust: its number, its CID, or the file that was mailed "
+        "(one whose name is a number: ./17)",
+    )
+    group = command.add_argument_group(
+        "without pgkeep.toml", "Keys are those of your own keyring (GNUPGHOME, else ~/.gnupg); no connection is needed."
+    )
+    group.add_argument(
+        "--peer",
+        metavar="URL",
+        type=address(wiring.KUBO_PORT),
+        action="append",
+        help="a living peer's Kubo RPC, http://host:5001; may be repeated, and the more are asked, the newer is what "
+        "is found",
+    )
+    group.add_argument(
+        "--cluster",
+        metavar="URL",
+        type=address(wiring.CLUSTER_PORT),
+        action="append",
+        help=f"a cluster peer's REST API, http://user@host:9094; its password: {PASSWORDS}. Bytes come from --peer, "
+        "else from the Kubo on that host; may be repeated",
+    )
+    group.add_argument(
+        "--node",
+        metavar="FINGERPRINT",
+        type=fingerprint,
+        action="append",
+        help="the key of the node that made the backups; may be repeated. Default: the keys that your keyring calls "
+        "your own (ultimate trust)",
+    )
+    group.add_argument("--password-file", metavar="FILE", type=Path, help="the password of the user in these addresses")
+    group.add_argument("--passphrase-file", metavar="FILE", type=Path, help="the passphrase of your private key")
+
+
+def opened(chosen: argparse.Namespace) -> Reading:
+    """What the settings or the options name. No I/O but for passwords. Raises ConfigError."""
+    named = chosen.journal
+    is_file = named is not None and not named.isdecimal() and not is_cid(named)
+    vault, opener = _named(chosen) if _names_any(chosen) else _configured()
+    return Reading(
+        vault=vault, opener=opener, version=None if is_file else named, file=Path(named) if is_file else None
+    )
+
+
+def _names_any(chosen: argparse.Namespace) -> bool:
+    return any((chosen.peer, chosen.cluster, chosen.node, chosen.password_file, chosen.passphrase_file))
+
+
+def _configured() -> tuple[IpfsVault, OpenPgpOpener]:
+    if not os.environ.get(settings.VARIABLE):
+        raise ConfigError(
+            f"no peer is named from which backups could be read, and {settings.VARIABLE} is not set",
+            next_step=f"name a living one: --peer http://host:5001; or export {settings.VARIABLE}=/path/to/pgkeep.toml",
+        )
+    found = loaded_settings()
+    return wiring.open_vault(found, connections()), wiring.open_sealer(found)
+
+
+def _named(chosen: argparse.Namespace) -> tuple[IpfsVault, OpenPgpOpener]:
+    if not (chosen.peer or chosen.cluster):
+        raise ConfigError(
+            "no peer is named from which backups could be read", next_step="name a living one: --peer http://host:5001"
+        )
+    kubos, clusters = (
+        [_endpoint(one, chosen.password_file) for one in dict.fromkeys(addresses or ())]
+        for addresses in (chosen.peer, chosen.cluster)
+    )
+    home = Path(os.environ.get("GNUPGHOME") or Path.home() / ".gnupg")
+    opener = wiring.open_reader(home, nodes=chosen.node or (), passphrase_file=chosen.passphrase_file)
+    return wiring.open_vault_at(kubos, clusters), opener
+
+
+# --- addresses ---------------------------------------------------------------------------------------------------
+
+
+def address(port: int) -> Callable[[str], Address]:
+    """Reads a command line's address of a daemon that listens at `port` unless it says otherwise."""
+
+    def read(text: str) -> Address:
+        try:
+            url = urlsplit(given(text))
+            own_port = url.port
+        except ValueError:
+            url, own_port = urlsplit(""), None
+        if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
+            raise argparse.ArgumentTypeError(f"is no address. Next: write it as http://host:{port}")
+        if url.password is not None:
+            raise argparse.ArgumentTypeError(
+                "has a password in it, which everybody on this machine can read. Next: leave it out, and change it; "
+                f"pgkeep takes it {PASSWORDS}"
+            )
+        host = url.netloc.rpartition("@")[2]
+        at = host if own_port or url.scheme == "https" else f"{host.removesuffix(':')}:{port}"
+        return Address(url=f"{url.scheme}://{at}{url.path}", login=unquote(url.username) if url.username else None)
+
+    return read
+
+
+def fingerprint(text: str) -> KeyFingerprint:
+    """A command line's fingerprint. Raises ArgumentTypeError."""
+    try:
+        return values.fingerprint(given(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no fingerprint. Next: {error}") from error
+
+
+def _endpoint(where: Address, password_file: Path | None) -> Endpoint:
+    if where.login is None:
+        return Endpoint(url=where.url)
+    endpoint = Endpoint(url=where.url, login=where.login)
+    return Endpoint(url=where.url, login=where.login, password=_password(endpoint, password_file))
+
+
+def _password(endpoint: Endpoint, file: Path | None) -> str:
+    """From the file, the environment, or whoever sits there. Raises ConfigError: from nowhere."""
+    if file is not None:
+        try:
+            return file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"the file with the password, {file}, cannot be read", next_step="correct --password-file"
+            ) from error
+    if (known := os.environ.get(PASSWORD)) is not None:
+        return known
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            f"the password of {endpoint.login} at {endpoint} is not known, and nobody can be asked",
+            next_step=f"export {PASSWORD}, or write it into a file and name that: --password-file FILE",
+        )
+    return getpass.getpass(f"password of {endpoint.login} at {endpoint}: ")
