@@ -1,20 +1,17 @@
 """The page "Backups" in Airflow's own api-server: who may see it, what it shows, and what it never does."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import pytest
 from airflow import plugins_manager
-from airflow.api_fastapi.app import create_app as airflow_app
-from airflow.api_fastapi.app import purge_cached_app
 from fastapi import FastAPI
-from fastapi.testclient import TestClient
 from starlette.routing import Mount
 
-from in_airflow.home import PASSWORDS
+from in_airflow.api import client
 from in_airflow.world import World
 from pgkeep import backup
 from pgkeep.airflow.page import create_app
@@ -23,22 +20,6 @@ from pgkeep.model import Entry, Origin
 
 Configure = Callable[..., Path]
 SCRIPT = "<script>alert(1)</script>"
-
-
-@pytest.fixture(scope="module")
-def server(airflow_database: None) -> Iterator[FastAPI]:
-    """Airflow's api-server with all plugins, in this process."""
-    yield airflow_app()
-    purge_cached_app()
-
-
-def client(server: FastAPI, user: str | None = None) -> TestClient:
-    visitor = TestClient(server, base_url="http://localhost", follow_redirects=False)
-    if user:
-        login = {"username": user, "password": PASSWORDS[user]}
-        token = visitor.post("/auth/token", json=login).json()["access_token"]
-        visitor.headers["Authorization"] = f"Bearer {token}"
-    return visitor
 
 
 def full(world: World) -> Entry:
