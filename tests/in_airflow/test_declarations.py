@@ -140,6 +140,16 @@ def test_a_drill_follows_every_full_backup_where_the_keys_are(dags: dict[str, DA
     assert dags["pgkeep_shop_retire"].get_task("retire").queue != "keys"
 
 
+def test_the_owner_leads_to_the_runbook(configure: Configure) -> None:
+    path = configure("shop", "crm")
+    own = path.read_text(encoding="utf-8") + 'runbook = "https://wiki.example/crm"\n'
+    path.write_text(own, encoding="utf-8")
+    for dag in DagBag(str(ROOT / "dags")).dags.values():
+        owned = dag.owner_links or {}
+        assert owned == ({"pgkeep": "https://wiki.example/crm"} if "_crm_" in dag.dag_id else {})
+        assert set(owned) <= {task.owner for task in dag.tasks}
+
+
 def test_without_a_scratch_server_there_is_no_drill(configure: Configure) -> None:
     path = configure("shop")
     path.write_text(path.read_text(encoding="utf-8").replace('scratch = "nobody_scratch"\n', ""), encoding="utf-8")

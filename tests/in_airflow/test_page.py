@@ -101,7 +101,7 @@ def test_at_a_glance_what_is_well(server: FastAPI, world: World) -> None:
     world.site("shop").audit(patience=0.0, watch=unwatched).run()
     text = shown(server, {"shop": world.journals})
     assert "Nothing is known to be wrong" in text
-    assert "came back equal from" in text
+    assert "came back equal in" in text
     assert "never" not in text
     assert "needs somebody" not in text
 

@@ -55,7 +55,7 @@ def test_what_was_proven_and_audited_needs_nobody(world: World) -> None:
     assert not [fact for fact in found.values() if fact.next_step]
     assert found["newest"].said.endswith(", 5 min ago")
     assert "from entry 2, and the changes up to entry 3" in found["newest"].more
-    assert found["proven"].said.startswith("entry 2, of ")
+    assert found["proven"].said.startswith("entry 2, ")
     assert found["copies"].said == "3 of 3"
 
 

@@ -82,8 +82,9 @@ def _proven(journal: Journal, age: Callable[[Instant], str]) -> Fact:
     if proven is not None:
         verdict = journal.verdict(proven)
         assert verdict is not None
-        said = f"entry {proven.sequence}, of {age(proven.backup.cut.time)}"
-        more = f"came back equal from {verdict.name} in {human_time(verdict.ways[0].seconds)}, {age(verdict.time)}"
+        said = f"entry {proven.sequence}, {age(proven.backup.cut.time)}"
+        took = human_time(verdict.ways[0].seconds)
+        more = f"came back equal in {took}, from {verdict.name}; drilled {age(verdict.time)}"
     if bad is not None and (proven is None or bad.sequence >= proven.sequence):
         next_step = f"the drill of entry {bad.sequence} failed: {_failure(journal, bad)} (docs/operating.md, Drills)"
     return Fact(topic="proven", said=said, more=more, next_step=next_step)

@@ -112,6 +112,9 @@ class Database:
     drill_queue: str = setting(
         "Airflow queue of the workers that have a recipient's private key: drills run there", values.text, default=""
     )
+    runbook: str | None = setting(
+        "address that a click on the owner of its DAGs opens, as https://.. or mailto:..", values.link, default=None
+    )
     retire_schedule: str = setting("cron expression of the retention", values.cron, default="0 6 * * *")
     keep_last: int = setting("how many of the newest full backups stay", values.count, default=3)
     keep_hourly: int = setting(
