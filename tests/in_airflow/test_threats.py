@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from airflow.models.dagrun import DagRun
-from airflow.sdk.log import redact
+from airflow.sdk.log import redact  # type: ignore[attr-defined]
 from fastapi import FastAPI
 
 from in_airflow.api import client
