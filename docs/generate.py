@@ -1,15 +1,15 @@
-"""Writes the README's tables of settings and errors from the code that they describe; --check only compares."""
+"""Writes the tables of settings and errors from the code that they describe; --check only compares."""
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pgkeep import errors
 from pgkeep.settings.model import Database, Keys, Peer, Vault
 from pgkeep.settings.table import settings_of
 
-README = Path(__file__).parent.parent / "README.md"
+DOCS = Path(__file__).parent
 SECTIONS = {"vault": Vault, "[vault.peers]": Peer, "keys": Keys, "databases.NAME": Database}
 WHO_ACTS = {
     "ConfigError": ("you", "fails at once"),
@@ -52,21 +52,24 @@ def _toml(value: object) -> str:
     return f'`"{value}"`' if isinstance(value, str) else f"`{value}`"
 
 
-def written(text: str) -> str:
-    """The README with its tables as they should be."""
-    for name, rows in (("settings", settings()), ("errors", exit_codes())):
-        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        before, rest = text.split(start)
-        text = f"{before}{start}\n" + "\n".join(rows) + f"\n{end}{rest.split(end)[1]}"
-    return text
+TABLES = (("settings", settings, DOCS / "settings.md"), ("errors", exit_codes, DOCS / "operating.md"))
+
+
+def written(text: str, name: str, rows: Iterable[str]) -> str:
+    """The page with that table as it should be."""
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, rest = text.split(start)
+    return f"{before}{start}\n" + "\n".join(rows) + f"\n{end}{rest.split(end)[1]}"
 
 
 def main() -> int:
     """0 unless `--check` finds a difference."""
-    text = README.read_text(encoding="utf-8")
-    if "--check" in sys.argv:
-        return int(written(text) != text)
-    README.write_text(written(text), encoding="utf-8")
+    for name, rows, page in TABLES:
+        text = page.read_text(encoding="utf-8")
+        new = written(text, name, rows())
+        if "--check" in sys.argv and new != text:
+            return 1
+        page.write_text(new, encoding="utf-8")
     return 0
 
 

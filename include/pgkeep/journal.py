@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from pgkeep import records
+from pgkeep import positions, records
 from pgkeep.errors import Corrupted, NotRestorable
 from pgkeep.model import Backup, Cid, Digest, Entry, Instant, Part, Replicated, Verdict
 
@@ -140,6 +140,7 @@ def append(head: Head, entry: Entry) -> Journal:
     before = head.journal
     entries = before.entries
     if entry.backup.link is not None:
+        entry = replace(entry, backup=_carried_on(entry.backup, before))
         entries = tuple(replace(passed, backup=_passed(passed.backup)) for passed in entries)
     return replace(_next(head, now=entry.recorded), entries=(*entries, entry))
 
@@ -206,6 +207,13 @@ def _captured(backup: Backup) -> Backup:
     """What was captured, without the objects in which it lies."""
     parts = tuple(replace(part, cid=Cid(""), size=0, digest=Digest("")) for part in backup.parts)
     return replace(_passed(backup), parts=parts)
+
+
+def _carried_on(backup: Backup, before: Journal) -> Backup:
+    """A link as the chain's end keeps it: what its position leaves out is what the end before it has."""
+    assert backup.link is not None
+    then = next((entry.backup.link.position for entry in reversed(before.entries) if entry.backup.link), None)
+    return replace(backup, link=replace(backup.link, position=positions.whole(backup.link.position, then=then)))
 
 
 def read(text: bytes, *, database: str | None, sequence: int | None) -> Journal:

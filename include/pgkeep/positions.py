@@ -1,7 +1,7 @@
 """Where a source stands at the chain's end, by the way in which its changes are collected."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pgkeep.scalars import Digest, Instant
 
@@ -30,8 +30,9 @@ class SlotPosition:
     `slot` has kept the WAL from `retained` (an LSN) on; `token` was written into it right after the cut. `system`,
     `timeline`, `database` and `publication` (their oids) say which history that is. `altered`: when the newest
     transaction ended whose DDL is in what is kept. The rest are witnesses, too. `triggers`: of our own event triggers;
-    `definitions`: of each object, by the oids of its catalog and its own; `identities`: by table (its oid), the columns
-    that are GENERATED ALWAYS AS IDENTITY.
+    `definitions`: of each object, by the oids of its catalog and its own, which is much where there are many; None,
+    on the way to the journal: the same as at the cut before. `identities`: by table (its oid), the columns that are
+    GENERATED ALWAYS AS IDENTITY.
     """
 
     slot: str
@@ -43,7 +44,7 @@ class SlotPosition:
     token: str
     altered: Instant
     triggers: str
-    definitions: Mapping[str, str]
+    definitions: Mapping[str, str] | None
     identities: Mapping[str, tuple[str, ...]]
     witnesses: Witnesses
 
@@ -126,3 +127,16 @@ class LogPosition:
 
 
 Position = SlotPosition | LogPosition
+
+
+def whole(position: Position | None, *, then: Position | None) -> Position | None:
+    """The position with all that it left out because it is as in `then`, at the cut before."""
+    if not isinstance(position, SlotPosition) or position.definitions is not None:
+        return position
+    assert isinstance(then, SlotPosition), "another way of collecting begins with a gap, and leaves nothing out"
+    return replace(position, definitions=then.definitions)
+
+
+def brief(position: Position | None) -> Position | None:
+    """The position without what only a journal has to keep."""
+    return replace(position, definitions=None) if isinstance(position, SlotPosition) else position

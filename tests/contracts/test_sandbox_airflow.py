@@ -1,5 +1,6 @@
 """Airflow on the sandbox: healthy, locked, on loopback, healed after accidents, gone after `down`."""
 
+import json
 import os
 import signal
 import stat
@@ -61,6 +62,20 @@ def test_the_generated_password_opens_it_and_no_other(home: Path) -> None:
     assert log_in(home, file.read_text().strip()).status_code == 201
     assert log_in(home, "admin").status_code == 401
     assert requests.get(f"{sandbox.environment(home)['PGKEEP_UI_URL']}/api/v2/dags", timeout=30).status_code == 401
+
+
+def test_the_button_test_beside_a_connection_is_there(home: Path) -> None:
+    """A person who tries things out may press it; in production Airflow leaves it off."""
+    variables = sandbox.environment(home)
+    token = log_in(home, Path(variables["PGKEEP_UI_PASSWORD_FILE"]).read_text().strip()).json()["access_token"]
+    form = {"connection_id": "form", **json.loads(variables["AIRFLOW_CONN_PGKEEP_CLUSTER"])}
+    answer = requests.post(
+        f"{variables['PGKEEP_UI_URL']}/api/v2/connections/test",
+        json=form,
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=60,
+    )
+    assert answer.json()["status"], answer.text
 
 
 def test_it_listens_on_loopback_only(home: Path) -> None:

@@ -18,12 +18,15 @@ PLAIN = random.Random(1).randbytes(300_000) + bytes(700_000)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """`writer` seals; `reader` holds a recipient's key; `outsider` none. `stranger` seals as somebody unknown."""
+    """`writer` seals; `reader` holds a recipient's key; `outsider` none. `stranger` seals as somebody unknown,
+    `recipient` as one who may read.
+    """
 
     writer: Sealer
     reader: Sealer
     outsider: Sealer
     stranger: Sealer
+    recipient: Sealer
     spent: Sealer
     expired: KeyFingerprint
 
@@ -35,6 +38,7 @@ def in_memory() -> Stage:
         reader=MemorySealer(),
         outsider=MemorySealer(holds=frozenset()),
         stranger=MemorySealer(signer=stranger),
+        recipient=MemorySealer(signer=MemorySealer.recipients[0]),
         spent=MemorySealer(recipients=(*MemorySealer.recipients, spent), expired=frozenset({spent})),
         expired=spent,
     )
@@ -48,6 +52,7 @@ def with_gnupg(cast: Cast) -> Stage:
         reader=cast.sealer(cast.reader),
         outsider=cast.sealer(cast.writer),
         stranger=cast.sealer(cast.stranger, node=cast.foreign),
+        recipient=cast.sealer(cast.stranger, node=cast.recipients[1]),
         spent=cast.sealer(cast.writer, recipients=(*cast.recipients, spent)),
         expired=spent,
     )
@@ -165,6 +170,11 @@ def test_what_is_no_message_is_corrupted(stage: Stage, noise: bytes) -> None:
 def test_a_stranger_is_not_trusted(stage: Stage) -> None:
     with pytest.raises(Corrupted, match=stage.stranger.signer):
         opened(stage.reader, sealed(stage.stranger))
+
+
+def test_who_may_read_may_not_write(stage: Stage) -> None:
+    with pytest.raises(Corrupted, match=stage.recipient.signer):
+        opened(stage.reader, sealed(stage.recipient))
 
 
 def test_an_expired_recipient_is_a_setting_to_correct(stage: Stage) -> None:

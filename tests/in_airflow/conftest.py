@@ -4,12 +4,16 @@ import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from in_airflow.home import NOBODY, SITE, directory
 from in_airflow.world import World
 from pgkeep.site import Site
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 # Airflow's own, none of them about what is tested here.
 FOREIGN_WARNINGS = (
@@ -34,6 +38,15 @@ def airflow_database() -> None:
     from airflow.utils import db
 
     db.initdb()
+
+
+@pytest.fixture(scope="session")
+def server(airflow_database: None) -> "Iterator[FastAPI]":
+    """Airflow's api-server with all plugins."""
+    from airflow.api_fastapi.app import create_app, purge_cached_app
+
+    yield create_app()
+    purge_cached_app()
 
 
 @pytest.fixture

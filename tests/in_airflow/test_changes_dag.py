@@ -1,5 +1,6 @@
 """The DAG of the changes over real servers, run by Airflow in this process: hour by hour, and on bad days."""
 
+import json
 import os
 import signal
 from collections.abc import Mapping
@@ -10,13 +11,14 @@ import pytest
 from airflow.models.dagrun import DagRun
 from airflow.sdk.exceptions import AirflowFailException
 
-from in_airflow.dags import Keep, asset_events, connect, entries, run, states, the_hour, tries
+from in_airflow.dags import Keep, asset_events, connect, entries, handed_on, run, states, the_hour, tries
 from in_airflow.steps import context
 from pgkeep import chain
 from pgkeep import sandbox as servers
 from pgkeep.airflow import assets
 from pgkeep.airflow.operators import CollectChangesOperator
 from pgkeep.errors import Unavailable
+from pgkeep.model import SlotPosition
 from pgkeep.site import Site
 
 STEPS = ["collect_changes", "check_encryption", "replicate", "record", "release"]
@@ -27,6 +29,12 @@ def kinds(site: Site) -> list[str]:
     """Of an unbroken chain."""
     chain.links(site.journals.head().journal)
     return [entry.backup.kind for entry in entries(site)]
+
+
+def define(sandbox: Mapping[str, str], name: str, objects: int) -> None:
+    """So many objects more."""
+    with connect(sandbox, name) as connection:
+        connection.execute(";".join(f"CREATE DOMAIN number_{i} AS int" for i in range(objects)))
 
 
 def insert(sandbox: Mapping[str, str], name: str, first: int) -> None:
@@ -41,6 +49,7 @@ def hour(site: Site, *, ago: int = -1) -> DagRun:
 
 def test_hours_by_airflow(keep: Keep, sandbox: Mapping[str, str], caplog: pytest.LogCaptureFixture) -> None:
     site = keep('we"ird {{ Hours }}', changes=True)
+    define(sandbox, site.database.name, 1000)
     first = hour(site)
     assert states(first) == GREEN
     assert kinds(site) == ["gap", "full"], "a full backup to begin with"
@@ -56,6 +65,10 @@ def test_hours_by_airflow(keep: Keep, sandbox: Mapping[str, str], caplog: pytest
     assert all(copy.read_back for copies in entry.holders.values() for copy in copies)
     assert asset_events(second) == [(assets.backups(site.database.name, "changes").name, assets.summary(entry))]
     assert "1 change in 1 transaction" in caplog.text
+    position = chain.position_of(entry.backup)
+    assert isinstance(position, SlotPosition)
+    assert len(position.definitions or ()) > 1000, "the journal knows each object"
+    assert max(len(json.dumps(handed_on(second, task))) for task in STEPS[:4]) < 5000, "and no task hands that on"
 
     before = site.vault.listing("pgkeep/").names
     by_hand = run(site, "changes")

@@ -189,6 +189,14 @@ def test_moments_that_a_form_takes_are_those_that_are_understood(dags: dict[str,
     params["moment"] = moment
     assert params.validate()["moment"] == moment
     assert approval.point(moment) != Point()
+def test_the_owner_leads_to_the_runbook(configure: Configure) -> None:
+    path = configure("shop", "crm")
+    own = path.read_text(encoding="utf-8") + 'runbook = "https://wiki.example/crm"\n'
+    path.write_text(own, encoding="utf-8")
+    for dag in DagBag(str(ROOT / "dags")).dags.values():
+        owned = dag.owner_links or {}
+        assert owned == ({"pgkeep": "https://wiki.example/crm"} if "_crm_" in dag.dag_id else {})
+        assert set(owned) <= {task.owner for task in dag.tasks}
 
 
 def test_without_a_scratch_server_there_is_no_drill(configure: Configure) -> None:

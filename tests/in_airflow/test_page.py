@@ -1,49 +1,31 @@
 """The page "Backups" in Airflow's own api-server: who may see it, what it shows, and what it never does."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import pytest
 from airflow import plugins_manager
-from airflow.api_fastapi.app import create_app as airflow_app
-from airflow.api_fastapi.app import purge_cached_app
 from fastapi import FastAPI
-from fastapi.testclient import TestClient
 from starlette.routing import Mount
 
-from in_airflow.home import PASSWORDS
+from in_airflow.api import client
 from in_airflow.world import World
 from pgkeep import backup
 from pgkeep.airflow.page import create_app
 from pgkeep.journal_store import JournalStore
+from pgkeep.meter import unwatched
 from pgkeep.model import Entry, Origin
 
 Configure = Callable[..., Path]
 SCRIPT = "<script>alert(1)</script>"
-
-
-@pytest.fixture(scope="module")
-def server(airflow_database: None) -> Iterator[FastAPI]:
-    """Airflow's api-server with all plugins, in this process."""
-    yield airflow_app()
-    purge_cached_app()
-
-
-def client(server: FastAPI, user: str | None = None) -> TestClient:
-    visitor = TestClient(server, base_url="http://localhost", follow_redirects=False)
-    if user:
-        login = {"username": user, "password": PASSWORDS[user]}
-        token = visitor.post("/auth/token", json=login).json()["access_token"]
-        visitor.headers["Authorization"] = f"Bearer {token}"
-    return visitor
+ORIGIN = Origin(host="node-1", by=f"airflow:{SCRIPT}")
 
 
 def full(world: World) -> Entry:
-    origin = Origin(host="node-1", by=f"airflow:{SCRIPT}")
-    stored = backup.capture(world.source, world.sealer, world.vault, world.journals, origin=origin)
+    stored = backup.capture(world.source, world.sealer, world.vault, world.journals, origin=ORIGIN)
     sealed = backup.check(stored, world.sealer, world.vault)
     replicated = backup.replicate(sealed, world.vault, copies=3, patience=0.0)
     return backup.record(replicated, world.source, world.journals, world.vault)
@@ -113,10 +95,35 @@ def test_entries_newest_first(server: FastAPI, world: World) -> None:
     assert "airflow:&lt;script&gt;" in text
 
 
+def test_at_a_glance_what_is_well(server: FastAPI, world: World) -> None:
+    full(world)
+    world.site("shop").drill(origin=ORIGIN, watch=unwatched)
+    world.site("shop").audit(patience=0.0, watch=unwatched).run()
+    text = shown(server, {"shop": world.journals})
+    assert "Nothing is known to be wrong" in text
+    assert "came back equal in" in text
+    assert "never" not in text
+    assert "needs somebody" not in text
+
+
+def test_at_a_glance_what_is_to_be_done(server: FastAPI, world: World) -> None:
+    full(world)
+    other = World()
+    full(other)
+    other.site("shop").drill(origin=ORIGIN, watch=unwatched)
+    other.site("shop").audit(patience=0.0, watch=unwatched).run()
+    text = shown(server, {"new": world.journals, "old": other.journals})
+    assert "<strong>1 of 2</strong> database needs somebody" in text
+    assert "<strong>new</strong>: restore one to see: pgkeep drill shop" in text
+    assert "<strong>new</strong>: have the peers show what they hold: pgkeep audit shop" in text
+    assert "<strong>old</strong>:" not in text
+
+
 def test_no_backup_yet_and_no_journal_yet(server: FastAPI, world: World) -> None:
     nothing = replace(world.journals, database="empty")
     text = shown(server, {"shop": world.journals, "empty": nothing})
-    assert "No backup yet" in text
+    assert "has no backup yet" in text
+    assert "pgkeep backup shop --full" in text
     assert "pgkeep init empty" in text
 
 
@@ -140,7 +147,8 @@ class Slow:
 
     seconds: float
 
-    def head(self) -> object:
+    @property
+    def search(self) -> object:
         time.sleep(self.seconds)
         raise AssertionError("nobody waits for this")
 

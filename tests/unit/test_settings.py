@@ -215,3 +215,16 @@ def test_a_file_that_takes_no_section_says_what_to_write_by_hand(tmp_path: Path)
     with pytest.raises(ConfigError, match=r"takes no section more[^\[]*\[databases\.shop\]"):
         settings.add_database(path, "shop", {"dbname": "shop"})
     assert path.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("address", ["https://wiki.example/backups", "mailto:operators@example.org"])
+def test_a_runbook_can_be_clicked_on(address: str) -> None:
+    assert parse(GOOD + f'runbook = "{address}"\n').database('we"ird Name').runbook == address
+
+
+@pytest.mark.parametrize(
+    "address", ["wiki", "javascript:alert(1)", "https://me:secret@wiki.example/", "mailto:nobody", ""]
+)
+def test_what_is_no_runbook(address: str) -> None:
+    (problem,) = problems(GOOD + f'runbook = "{address}"\n')
+    assert "write an address" in problem

@@ -307,6 +307,17 @@ def test_an_older_version_under_a_newer_name_is_a_rollback(world: World) -> None
         world.journals.head()
 
 
+def test_whoever_unpins_everything_is_noticed(world: World) -> None:
+    """By somebody with the cluster's password: what is gone is gone, and nothing begins anew over it."""
+    world.full()
+    for cid in list(world.vault.cluster):
+        world.vault.drop(cid)
+    with pytest.raises(NotRestorable, match="no journal of shop"):
+        world.journals.head()
+    with pytest.raises(NotRestorable, match="no journal of shop"):
+        world.full()
+
+
 def test_removed_newer_versions_are_betrayed_by_the_backups_they_named(world: World) -> None:
     for _ in range(3):
         world.full()

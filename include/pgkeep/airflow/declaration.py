@@ -57,6 +57,7 @@ def database_dag(
         is_paused_upon_creation=False,
         on_failure_callback=run_failed,
         tags={"pgkeep", *tags},
+        owner_links={TRIED_AGAIN["owner"]: database.runbook} if database.runbook else {},
         default_args=TRIED_AGAIN | ({"queue": queue} if queue else {}),
         **more,
     )

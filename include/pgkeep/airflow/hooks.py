@@ -94,7 +94,10 @@ class _DoorHook(BaseHook):
         """What answers there. Raises PgkeepError."""
 
     def test_connection(self) -> tuple[bool, str]:
-        """For Airflow's "Test" button: whether it is what it should be, and a sentence for people."""
+        """For Airflow's "Test" button: whether it is what it should be, and a sentence for people.
+
+        The button tests a nameless copy of what the form holds: that id would tell nobody anything.
+        """
         try:
             return True, self._greeting()
         except PgkeepError as error:
@@ -116,12 +119,15 @@ class IpfsHook(_DoorHook):
 
     def get_conn(self) -> "Kubo":
         """The client; it has asked nothing yet. Raises ConfigError."""
+        return self._client(self.ipfs_conn_id)
+
+    def _client(self, name: str | None) -> "Kubo":
         from pgkeep.adapters.ipfs.kubo import Kubo
 
-        return Kubo(self._endpoint(self.ipfs_conn_id), name=self.ipfs_conn_id)
+        return Kubo(self._endpoint(self.ipfs_conn_id), name=name)
 
     def _greeting(self) -> str:
-        kubo = self.get_conn()
+        kubo = self._client(None)
         return f"Kubo {kubo.version()}, peer {kubo.id()}"
 
 
@@ -140,11 +146,14 @@ class IpfsClusterHook(_DoorHook):
 
     def get_conn(self) -> "Cluster":
         """The client; it has asked nothing yet. Raises ConfigError."""
+        return self._client(self.ipfs_cluster_conn_id)
+
+    def _client(self, name: str | None) -> "Cluster":
         from pgkeep.adapters.ipfs.cluster import Cluster
 
-        return Cluster(self._endpoint(self.ipfs_cluster_conn_id), name=self.ipfs_cluster_conn_id)
+        return Cluster(self._endpoint(self.ipfs_cluster_conn_id), name=name)
 
     def _greeting(self) -> str:
-        cluster = self.get_conn()
+        cluster = self._client(None)
         member = cluster.id()
         return f"IPFS Cluster {member.version}, peer {member.name}, which counts {len(cluster.peers())} peers"

@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from pgkeep import backup, proof, records, sentences
 from pgkeep.airflow import assets
+from pgkeep.airflow.handover import entry_record
 from pgkeep.airflow.hooks import SiteHook, Sites
 from pgkeep.airflow.outcomes import airflow_outcome, permanent
 from pgkeep.airflow.triggers import ReplicationTrigger
@@ -184,7 +185,7 @@ class RecordOperator(BackupStep):
                 until=wanted(context),
             )
             log.info(sentences.recorded(entry))
-            return records.encode(entry)
+            return entry_record(entry)
 
 
 class ReleaseOperator(BackupStep):

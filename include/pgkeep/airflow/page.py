@@ -1,4 +1,4 @@
-"""The page "Backups": what the journals of all configured databases say, read-only.
+"""The page "Backups": at a glance whether all is well, and what the journals of all databases say. Read-only.
 
 The journals are read from the peers at each request, all at once, and what does not answer in time is said so.
 """
@@ -16,12 +16,14 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse
 
 from pgkeep.airflow.hooks import SiteHook
+from pgkeep.airflow.overview import Fact, Known, facts
+from pgkeep.audit.ledger import Ledgers, merged
 from pgkeep.errors import PgkeepError, Unavailable
 from pgkeep.journal import Journal
 from pgkeep.journal_store import JournalStore
 from pgkeep.model import Entry
 from pgkeep.progress import human_size, human_time
-from pgkeep.sentences import content, moment, verdict
+from pgkeep.sentences import age, content, moment, verdict
 
 ANSWER_SECONDS = 20.0
 HEADERS = {
@@ -51,11 +53,18 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """One database: its entries, newest first, or why they cannot be shown."""
+    """One database: at a glance, and its entries, newest first; or why they cannot be shown."""
 
     name: str
+    facts: tuple[Fact, ...] = ()
     lines: tuple[Line, ...] = ()
     error: PgkeepError | None = None
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """What somebody has to do."""
+        refused = (f"{self.error.what}. Next: {self.error.next_step}",) if self.error else ()
+        return (*refused, *(fact.next_step for fact in self.facts if fact.next_step))
 
 
 def create_app(journals: Journals | None = None, *, seconds: float = ANSWER_SECONDS) -> FastAPI:
@@ -88,7 +97,7 @@ class JournalReader:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="pgkeep-journal")
-        self._running: dict[str, Future[Journal]] = {}
+        self._running: dict[str, Future[Known]] = {}
 
     def sections(self, journals: Mapping[str, JournalStore]) -> list[Section]:
         """One section per database, in the order of their names."""
@@ -96,16 +105,18 @@ class JournalReader:
         wait(asked.values(), timeout=self._seconds)
         return [self._section(name, future) for name, future in asked.items()]
 
-    def _ask(self, name: str, store: JournalStore) -> Future[Journal]:
+    def _ask(self, name: str, store: JournalStore) -> Future[Known]:
         running = self._running.get(name)
         if running is None or running.done():
-            running = self._running[name] = self._pool.submit(lambda: store.head().journal)
+            running = self._running[name] = self._pool.submit(known, store)
         return running
 
-    def _section(self, name: str, future: Future[Journal]) -> Section:
+    def _section(self, name: str, future: Future[Known]) -> Section:
         try:
-            journal = future.result(timeout=0)
-            return Section(name=name, lines=tuple(line(entry, journal) for entry in reversed(journal.entries)))
+            found = future.result(timeout=0)
+            journal = found.journal
+            lines = tuple(line(entry, journal) for entry in reversed(journal.entries))
+            return Section(name=name, facts=facts(found, now=datetime.now(UTC)), lines=lines)
         except TimeoutError:
             slow = Unavailable(
                 f"the peers did not give the journal of {name} within {human_time(self._seconds)}",
@@ -114,6 +125,14 @@ class JournalReader:
             return Section(name=name, error=slow)
         except PgkeepError as error:
             return Section(name=name, error=error)
+
+
+def known(store: JournalStore) -> Known:
+    """What the peers have of that database. Raises as `JournalStore.head`."""
+    listing = store.search.listing()
+    ledgers = Ledgers(database=store.database, vault=store.vault, sealer=store.sealer, copies=store.copies)
+    journal = store.search.head(listing).journal
+    return Known(journal=journal, audited=merged(ledgers.find(listing).values(), store.database).ended)
 
 
 def line(entry: Entry, journal: Journal) -> Line:
@@ -125,7 +144,7 @@ def line(entry: Entry, journal: Journal) -> Line:
         number=entry.sequence,
         kind=backup.kind,
         time=moment(backup.cut.time),
-        age=human_time((datetime.now(UTC) - datetime.fromisoformat(backup.cut.time)).total_seconds()),
+        age=age(backup.cut.time),
         content=content(backup),
         size=human_size(backup.size) if backup.parts else "-",
         copies=f"{min(map(len, held))} of {entry.copies}" if held else "-",

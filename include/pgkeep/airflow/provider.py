@@ -6,6 +6,9 @@ Only a declaration: every Airflow process calls it at start, and the forms in th
 from typing import Any
 
 PROTOCOL = "Protocol"
+HOOKS = "pgkeep.airflow.hooks"
+KUBO = "https://docs.ipfs.tech/reference/kubo/rpc/"
+CLUSTER = "https://ipfscluster.io/documentation/reference/api/"
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -14,7 +17,14 @@ def get_provider_info() -> dict[str, Any]:
         "package-name": "pgkeep",
         "name": "pgkeep",
         "description": "Encrypted, replicated, proven PostgreSQL backups in a private IPFS Cluster.",
-        "integrations": [],
+        "integrations": [
+            {"integration-name": "pgkeep", "tags": ["software"]},
+            {"integration-name": "IPFS", "external-doc-url": KUBO, "tags": ["protocol"]},
+            {"integration-name": "IPFS Cluster", "external-doc-url": CLUSTER, "tags": ["service"]},
+        ],
+        "hooks": [{"integration-name": name, "python-modules": [HOOKS]} for name in ("pgkeep", "IPFS", "IPFS Cluster")],
+        "operators": [{"integration-name": "pgkeep", "python-modules": ["pgkeep.airflow.operators"]}],
+        "triggers": [{"integration-name": "pgkeep", "python-modules": ["pgkeep.airflow.triggers"]}],
         "connection-types": [_ipfs(), _ipfs_cluster()],
     }
 
@@ -22,7 +32,7 @@ def get_provider_info() -> dict[str, Any]:
 def _ipfs() -> dict[str, Any]:
     return {
         "connection-type": "ipfs",
-        "hook-class-name": "pgkeep.airflow.hooks.IpfsHook",
+        "hook-class-name": f"{HOOKS}.IpfsHook",
         "hook-name": "IPFS (Kubo RPC)",
         "ui-field-behaviour": _form(port="5001", login="Only behind a proxy that asks for it"),
     }
@@ -31,7 +41,7 @@ def _ipfs() -> dict[str, Any]:
 def _ipfs_cluster() -> dict[str, Any]:
     return {
         "connection-type": "ipfs_cluster",
-        "hook-class-name": "pgkeep.airflow.hooks.IpfsClusterHook",
+        "hook-class-name": f"{HOOKS}.IpfsClusterHook",
         "hook-name": "IPFS Cluster (REST)",
         "ui-field-behaviour": _form(port="9094", login="As in basic_auth_credentials of service.json"),
     }

@@ -97,6 +97,7 @@ def _settings(state: State, place: Path) -> dict[str, str]:
         "CORE__PARALLELISM": "4",  # LocalExecutor forks that many workers
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(place / "passwords.json"),
         "CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{user}:{role}" for user, role in ROLES.items()),
+        "CORE__TEST_CONNECTION": "Enabled",  # the button *Test* beside a connection
         "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "10",
         "DATABASE__SQL_ALCHEMY_CONN": database,

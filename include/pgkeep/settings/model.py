@@ -121,6 +121,9 @@ class Database:
     approval_hours: float = setting(
         "how long a restore waits for its approval; then nothing happens", values.hours, default=24.0
     )
+    runbook: str | None = setting(
+        "address that a click on the owner of its DAGs opens, as https://.. or mailto:..", values.link, default=None
+    )
     retire_schedule: str = setting("cron expression of the retention", values.cron, default="0 6 * * *")
     keep_last: int = setting("how many of the newest full backups stay", values.count, default=3)
     keep_hourly: int = setting(

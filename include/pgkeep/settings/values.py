@@ -101,6 +101,13 @@ def share(value: object) -> float:
     return float(value)
 
 
+def link(value: object) -> str:
+    """An address to click on."""
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s@]+|mailto:[^\s@]+@[^\s@]+", value):
+        raise ValueError("write an address as https://wiki.example/backups or mailto:operators@example.org")
+    return value
+
+
 def path(value: object) -> Path:
     """An absolute path: a relative one would mean something else in every process."""
     if not isinstance(value, str) or not Path(value).expanduser().is_absolute():

@@ -19,8 +19,11 @@ from .database import MemorySnapshot, MemorySource
 NOTHING = Digest(hashlib.sha256().hexdigest())
 
 
-def sample_position(slot: str = "", *, lsn: str = "0/0") -> SlotPosition:
-    """Where a source stands that has nothing but the one slot, which keeps its WAL from `lsn` on."""
+def sample_position(slot: str = "", *, lsn: str = "0/0", anew: bool = True) -> SlotPosition:
+    """Where a source stands that has nothing but the one slot, which keeps its WAL from `lsn` on.
+
+    `anew`: whether it says what is defined, or leaves that out because it is as it was at the cut before.
+    """
     return SlotPosition(
         slot=slot,
         system="1",
@@ -31,7 +34,7 @@ def sample_position(slot: str = "", *, lsn: str = "0/0") -> SlotPosition:
         token=lsn,
         altered=Instant("2000-01-01T00:00:00.000000Z"),
         triggers="",
-        definitions={},
+        definitions={} if anew else None,
         identities={},
         witnesses=Witnesses(
             catalogs="",
@@ -74,16 +77,16 @@ class MemoryCapture:
         if self.refuses:
             raise ConfigError(self.refuses, next_step="rename it")
         self.slot = secrets.token_hex(4)
-        yield self._window(last)
+        yield self._window(last, begins=True)
 
     @contextmanager
     def window(self, last: Backup) -> Iterator[Window]:
-        yield self._window(last)
+        yield self._window(last, begins=False)
 
-    def _window(self, last: Backup | None) -> "MemoryWindow":
+    def _window(self, last: Backup | None, *, begins: bool) -> "MemoryWindow":
         since = last.cut if last else None
         with self.source.snapshot() as seen:
-            return MemoryWindow(capture=self, since=since, **vars(seen))
+            return MemoryWindow(capture=self, since=since, begins=begins, **vars(seen))
 
 
 @dataclass
@@ -92,6 +95,7 @@ class MemoryWindow(MemorySnapshot):
 
     capture: MemoryCapture = field(kw_only=True)
     since: Cut | None = field(kw_only=True)
+    begins: bool = field(kw_only=True)
     transactions: int = 0
 
     def changes(self) -> Iterator[bytes]:
@@ -127,7 +131,7 @@ class MemoryWindow(MemorySnapshot):
         assert self.capture.slot
         return Link(
             since=self.since,
-            position=sample_position(self.capture.slot, lsn=self.cut.lsn),
+            position=sample_position(self.capture.slot, lsn=self.cut.lsn, anew=self.begins),
             gap=gap,
             exact="proven",
             transactions=self.transactions,

@@ -46,7 +46,7 @@ class Door:
 
     def __init__(self, endpoint: Endpoint, *, kind: str, name: str | None, stall: float) -> None:
         self._name = f"the {kind} of {name} ({endpoint})" if name else f"the {kind} at {endpoint}"
-        self.connection = name or str(endpoint)
+        self.connection = f"connection {name}" if name else "the connection"
         self.kind = kind
         self.stall = stall
         self._url = endpoint.url.rstrip("/")
@@ -107,17 +107,17 @@ class Door:
             yield
         except (InvalidURL, MissingSchema, InvalidSchema) as error:
             raise ConfigError(
-                f"the address of {self} is not one", next_step=f"write host and port into connection {self.connection}"
+                f"the address of {self} is not one", next_step=f"write host and port into {self.connection}"
             ) from error
         except (Misunderstood, requests.JSONDecodeError) as error:
             raise ConfigError(
                 f"{self} answers, but not as a {self.kind} does ({error})",
-                next_step=f"check host and port in connection {self.connection}",
+                next_step=f"check host and port in {self.connection}",
             ) from error
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise Unavailable(
                 f"{self} {self._reason(error)}",
-                next_step=f"see that it runs and that connection {self.connection} has its address; then run it again",
+                next_step=f"see that it runs and that {self.connection} has its address; then run it again",
             ) from error
 
     def _reason(self, error: Exception) -> str:
@@ -151,11 +151,11 @@ class Door:
             raise self._wrong(f"does not accept the request ({status}: {said})", "check the address in")
         raise Unavailable(
             f"{self} cannot do it now ({status}: {said})",
-            next_step=f"see the log of that daemon ({self.connection}); then run it again",
+            next_step=f"see the log of that daemon, and {self.connection}; then run it again",
         )
 
     def _wrong(self, what: str, correct: str) -> ConfigError:
-        return ConfigError(f"{self} {what}", next_step=f"{correct} connection {self.connection}")
+        return ConfigError(f"{self} {what}", next_step=f"{correct} {self.connection}")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

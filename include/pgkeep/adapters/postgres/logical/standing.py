@@ -45,15 +45,17 @@ def position(
         token=token,
         altered=snapshot.cut.time,
         triggers=witnesses.triggers(moment),
-        definitions=same.definitions if same else _definitions(moment),
+        definitions=None if same else _definitions(moment, then),
         identities=_identities(moment),
         witnesses=seen,
     )
 
 
-def _definitions(moment: Moment) -> dict[str, str]:
+def _definitions(moment: Moment, then: SlotPosition | None) -> dict[str, str] | None:
+    """None: the catalogs were written, but nothing is defined anew (a temporary table, say)."""
     with translated(moment.server):
-        return definitions(moment.connection)
+        found = definitions(moment.connection)
+    return None if then is not None and then.definitions == found else found
 
 
 def _identities(moment: Moment) -> dict[str, tuple[str, ...]]:
@@ -73,8 +75,10 @@ def unexplained(
         return None
     if not event_triggers:
         return "the schema was changed, and without event triggers pgkeep does not see how"
+    before = then.definitions or {}
+    after = before if now.definitions is None else now.definitions
     with translated(moment.server):
-        changed = untold(moment.connection, now=now.definitions, then=then.definitions, told=reading.told)
+        changed = untold(moment.connection, now=after, then=before, told=reading.told)
     if changed is None and not reading.ddl:
         changed = "the schema"
     return f"{changed} was changed where event triggers do not see it" if changed else None

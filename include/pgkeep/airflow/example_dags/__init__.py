@@ -1,0 +1,1 @@
+"""DAGs to copy from. Nothing loads them by itself."""

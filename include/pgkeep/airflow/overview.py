@@ -1,0 +1,119 @@
+"""One database at a glance: what can be restored, whether that was proven, when it was audited, how many copies.
+
+Facts and their ages; how old is too old is judged elsewhere. What is wrong whatever its age says what to do about it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from pgkeep import chain
+from pgkeep.errors import NotRestorable
+from pgkeep.journal import Journal
+from pgkeep.model import Entry, Instant
+from pgkeep.plan import Point, RecoveryPlan, plan
+from pgkeep.progress import human_time
+from pgkeep.sentences import counted, moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One thing to know. `topic`: newest, proven, audit or copies. `said`: in a few words; `more`: beside it, quietly.
+
+    `next_step`: what somebody has to do about it; "": nothing.
+    """
+
+    topic: str
+    said: str
+    more: str = ""
+    next_step: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What was found out about a database. `audited`: when the last audit ended, None: there was none yet."""
+
+    journal: Journal
+    audited: Instant | None
+
+
+def facts(known: Known, *, now: datetime) -> tuple[Fact, ...]:
+    """What there is to know at that moment, the most important first. Raises Corrupted: the chain is broken."""
+
+    def age(of: Instant) -> str:
+        seconds = (now - datetime.fromisoformat(of)).total_seconds()
+        return f"{human_time(seconds)} ago" if seconds >= 0 else f"{human_time(-seconds)} AHEAD of this clock"
+
+    journal = known.journal
+    try:
+        way = plan(journal, Point())
+    except NotRestorable as error:
+        return (Fact(topic="newest", said="nothing", more=error.what, next_step=error.next_step),)
+    return (
+        _newest(way, journal, age),
+        _proven(journal, age),
+        _audit(known, age),
+        _copies(way, journal.database),
+    )
+
+
+def _newest(way: RecoveryPlan, journal: Journal, age: Callable[[Instant], str]) -> Fact:
+    shown = way.last.backup.cut.time
+    steps = f", and the changes up to entry {way.last.sequence}" if way.steps else ""
+    order = chain.places(journal)  # not by the times: a clock may have been wrong
+    last = max(journal.entries, key=lambda entry: (order[entry.sequence], entry.sequence))
+    lost = order[last.sequence] > order[way.last.sequence]
+    return Fact(
+        topic="newest",
+        said=f"{moment(shown)}, {age(shown)}",
+        more=f"from entry {way.base.sequence}{steps}",
+        next_step=f"entry {last.sequence} is later, but nothing leads to it: pgkeep backup {journal.database} --full"
+        if lost
+        else "",
+    )
+
+
+def _proven(journal: Journal, age: Callable[[Instant], str]) -> Fact:
+    fulls = [entry for entry in journal.entries if entry.backup.kind == "full"]
+    proven = next((entry for entry in reversed(fulls) if journal.is_proven(entry)), None)
+    bad = next((entry for entry in reversed(fulls) if _failure(journal, entry)), None)
+    said, more = "nothing", ""
+    next_step = "" if proven else f"restore one to see: pgkeep drill {journal.database} (docs/operating.md, Drills)"
+    if proven is not None:
+        verdict = journal.verdict(proven)
+        assert verdict is not None
+        said = f"entry {proven.sequence}, {age(proven.backup.cut.time)}"
+        took = human_time(verdict.ways[0].seconds)
+        more = f"came back equal in {took}, from {verdict.name}; drilled {age(verdict.time)}"
+    if bad is not None and (proven is None or bad.sequence >= proven.sequence):
+        next_step = f"the drill of entry {bad.sequence} failed: {_failure(journal, bad)} (docs/operating.md, Drills)"
+    return Fact(topic="proven", said=said, more=more, next_step=next_step)
+
+
+def _failure(journal: Journal, entry: Entry) -> str | None:
+    verdict = journal.verdict(entry)
+    return verdict.failure if verdict else None
+
+
+def _audit(known: Known, age: Callable[[Instant], str]) -> Fact:
+    name = known.journal.database
+    if known.audited is None:
+        return Fact(topic="audit", said="never", next_step=f"have the peers show what they hold: pgkeep audit {name}")
+    return Fact(topic="audit", said=age(known.audited), more=moment(known.audited))
+
+
+def _copies(way: RecoveryPlan, database: str) -> Fact:
+    """Of what a restore of the newest moment needs: the fewest that anything of it has."""
+    needed = [entry for entry in (way.base, *way.steps) if entry.backup.parts]
+    have, entry = min(((_fewest(entry), entry) for entry in needed), key=lambda found: found[0] - found[1].copies)
+    wanting = have < entry.copies
+    return Fact(
+        topic="copies",
+        said=f"{have} of {entry.copies}",
+        more=f"of {counted(len(needed), 'entry', 'entries')} that the newest moment needs, when recorded",
+        next_step=f"entry {entry.sequence} has too few: pgkeep audit {database}" if wanting else "",
+    )
+
+
+def _fewest(entry: Entry) -> int:
+    return min(len(copies) for copies in entry.holders.values())
