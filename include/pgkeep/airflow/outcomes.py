@@ -1,7 +1,7 @@
 """How pgkeep's errors become outcomes of an Airflow task: the one place that decides what is tried again.
 
 transient (Unavailable and its kinds, NotReplicated)         raised as they are: Airflow tries again
-permanent (ConfigError, Corrupted, NotRestorable)           AirflowFailException: the task fails now
+permanent (ConfigError, Corrupted, NotRestorable, Overdue)  AirflowFailException: the task fails now
 anything else                                               a bug of ours: raised as it is
 """
 

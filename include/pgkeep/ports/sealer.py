@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from pgkeep.model import KeyFingerprint
@@ -59,5 +59,5 @@ class Sealer(Protocol):
         Raises Corrupted at the latest at the end, unless a trusted node signed it; ConfigError: no private key here.
         """
 
-    def problems(self, now: datetime) -> Sequence[Complaint]:
-        """What is wrong with the keys, or soon will be; fatal ones first. Raises ConfigError, Unavailable."""
+    def problems(self, now: datetime, *, soon: timedelta = ...) -> Sequence[Complaint]:
+        """What is wrong with the keys, or will be within `soon`; fatal ones first. Raises ConfigError, Unavailable."""
