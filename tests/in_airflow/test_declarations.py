@@ -17,7 +17,7 @@ from pgkeep.airflow.assets import backups, either
 
 Configure = Callable[..., Path]
 NAMES = ("shop", 'we"ird Name', "Ünïcode 数据", "a" * 63, "{{ shop }}", "a/b")
-STORIES = 5
+STORIES = 6
 # Run in a process of its own: what a parse imports and asks for must not depend on what ran before it.
 PARSE = """
 import sys, time
@@ -27,7 +27,8 @@ sys.addaudithook(lambda event, args: asked.append(event) if event in
     ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "sqlite3.connect") else None)
 started = time.monotonic()
 bag = DagBag(sys.argv[1])
-heavy = [name for name in ("psycopg", "requests", "gnupg", "pgkeep.adapters", "pgkeep.wiring") if name in sys.modules]
+heavy = [name for name in ("psycopg", "requests", "gnupg", "aiosmtplib", "pgkeep.adapters", "pgkeep.wiring")
+    if name in sys.modules]
 import json
 print(json.dumps({"dags": len(bag.dags), "asked": asked, "heavy": heavy, "seconds": time.monotonic() - started}))
 """
@@ -43,7 +44,7 @@ def dags(configure: Configure) -> dict[str, DAG]:
 
 def test_one_dag_for_each_database(dags: dict[str, DAG]) -> None:
     assert len(dags) == STORIES * len(NAMES)
-    assert {f"pgkeep_shop_{story}" for story in ("full", "changes", "drill", "retire", "audit")} <= dags.keys()
+    assert {f"pgkeep_shop_{story}" for story in ("full", "changes", "drill", "retire", "audit", "watch")} <= dags.keys()
     assert {getattr(task, "database", None) for dag in dags.values() for task in dag.tasks} == set(NAMES)
 
 
@@ -69,8 +70,10 @@ def test_each_dag_tells_the_story_in_order(dags: dict[str, DAG]) -> None:
 def test_each_dag_is_ready_for_bad_days(dags: dict[str, DAG]) -> None:
     for dag in dags.values():
         assert "pgkeep" in dag.tags
-        assert dag.tags & {"backup", "drill", "retention", "audit"}
+        assert dag.tags & {"backup", "drill", "retention", "audit", "watch"}
         assert dag.on_failure_callback
+        assert dag.on_success_callback
+        assert dag.deadline
         assert (dag.catchup, dag.max_active_runs) == (False, 1)
         assert dag.doc_md
         assert dag.start_date
@@ -128,7 +131,7 @@ def test_a_database_with_full_backups_only(configure: Configure) -> None:
     path = configure("shop")
     path.write_text(path.read_text(encoding="utf-8") + '\ncapture = "none"\n', encoding="utf-8")
     assert set(DagBag(str(ROOT / "dags")).dags) == {
-        f"pgkeep_shop_{story}" for story in ("full", "drill", "retire", "audit")
+        f"pgkeep_shop_{story}" for story in ("full", "drill", "retire", "audit", "watch")
     }
 
 

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Collection, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import DAG, CronDataIntervalTimetable
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
-from pgkeep.airflow.alerts import run_failed
+from pgkeep.airflow.alerts import run_failed, run_hangs, run_succeeded
 from pgkeep.airflow.retries import TRIED_AGAIN
 from pgkeep.settings import VARIABLE, Database, load
 
@@ -20,6 +22,11 @@ def configured() -> Iterator[Database]:
     Silence would look like backups. Raises ConfigError.
     """
     yield from load(os.environ.get(VARIABLE)).databases.values()
+
+
+def mailed() -> bool:
+    """Whether there is somebody to send journals to. Raises ConfigError."""
+    return bool(load(os.environ.get(VARIABLE)).alerts.mail)
 
 
 def cron(database: Database, expression: str) -> CronDataIntervalTimetable:
@@ -38,11 +45,13 @@ def database_dag(
     start: datetime | None = None,
     catchup: bool = False,
     queue: str = "",
+    within: timedelta | None = None,
     **more: Any,
 ) -> DAG:
     """`pgkeep_<name>_<story>`: one run at a time, not paused at first, and somebody is told when a run fails.
 
-    `doc`: the page that the UI shows, Markdown. `queue`: of its tasks, if not Airflow's own.
+    `doc`: the page that the UI shows, Markdown. `queue`: of its tasks, if not Airflow's own. `within`: so long after a
+    run was queued somebody is told that it hangs; None: it may take as long as it likes.
     (Airflow reads only files in which it finds the word "dag": here, by this function's name.)
     """
     return DAG(
@@ -55,7 +64,16 @@ def database_dag(
         max_active_runs=1,
         is_paused_upon_creation=False,
         on_failure_callback=run_failed,
+        on_success_callback=run_succeeded,
+        deadline=_deadline(within) if within else None,
         tags={"pgkeep", *tags},
         default_args=TRIED_AGAIN | ({"queue": queue} if queue else {}),
         **more,
+    )
+
+
+def _deadline(within: timedelta) -> DeadlineAlert:
+    """By when it was queued: by its logical date, each run that is made up for would be late at once."""
+    return DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=within, callback=AsyncCallback(run_hangs), name="hangs"
     )
