@@ -3,6 +3,7 @@
 import asyncio
 import email
 import email.policy
+import html
 import json
 import threading
 from collections.abc import Iterator
@@ -66,7 +67,7 @@ class MailSink:
         lines = list[bytes]()
         while (line := await reader.readline()) not in (b".\r\n", b""):
             lines.append(line[1:] if line.startswith(b".") else line)
-        return cast(EmailMessage, email.message_from_bytes(b"".join(lines), policy=email.policy.default))
+        return email.message_from_bytes(b"".join(lines), policy=email.policy.default)
 
 
 @contextmanager
@@ -84,7 +85,7 @@ def text(mail: EmailMessage) -> str:
     """What it says."""
     body = mail.get_body()
     assert body is not None
-    return str(body.get_content())
+    return html.unescape(str(body.get_content()))
 
 
 def attachments(mail: EmailMessage) -> dict[str, bytes]:

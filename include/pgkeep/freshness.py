@@ -175,20 +175,29 @@ def later(one: Seen | None, other: Seen) -> Seen:
 
 
 def _rollback(facts: Facts) -> Iterator[Concern]:
-    head, journal = facts.head, facts.journal
-    for memory in facts.remembered:
-        seen = memory.seen
-        older = journal.sequence < seen.sequence
-        if older or (journal.sequence == seen.sequence and seen.cid not in (None, head.cid)):
-            found = f"its journal is at version {journal.sequence}" + ("" if older else f" ({head.cid})")
-            before = f"version {seen.sequence}" + (f" ({seen.cid})" if seen.cid else "")
-            yield Concern(
-                topic="rollback",
-                kind=Corrupted,
-                what=f"{found}, but {before} was seen before ({memory.where}): newer versions were removed or replaced",
-                next_step=f"find out who can write to the cluster; {REFUSED}; if one of you has put it back on "
-                f"purpose, {memory.forget}",
-            )
+    head = facts.head
+    newer = [memory for memory in facts.remembered if _contradicts(memory.seen, head)]
+    if newer:
+        seen = " and ".join(f"{_version(memory.seen.sequence, memory.seen.cid)} ({memory.where})" for memory in newer)
+        forget = ", and ".join(memory.forget for memory in newer)
+        yield Concern(
+            topic="rollback",
+            kind=Corrupted,
+            what=f"its journal is at {_version(head.journal.sequence, head.cid)}, but what was seen before is {seen}: "
+            "newer versions were removed or replaced",
+            next_step=f"find out who can write to the cluster; {REFUSED}; if one of you has put it back on purpose, "
+            f"{forget}",
+        )
+
+
+def _contradicts(seen: Seen, head: Head) -> bool:
+    """Whether what was seen is newer, or another one of the same number."""
+    sequence = head.journal.sequence
+    return sequence < seen.sequence or (sequence == seen.sequence and seen.cid not in (None, head.cid))
+
+
+def _version(sequence: int, cid: Cid | None) -> str:
+    return f"version {sequence}" + (f" ({cid})" if cid else "")
 
 
 def _clock(facts: Facts) -> Iterator[Concern]:

@@ -73,7 +73,6 @@ def test_each_dag_is_ready_for_bad_days(dags: dict[str, DAG]) -> None:
         assert dag.tags & {"backup", "drill", "retention", "audit", "watch"}
         assert dag.on_failure_callback
         assert dag.on_success_callback
-        assert dag.deadline
         assert (dag.catchup, dag.max_active_runs) == (False, 1)
         assert dag.doc_md
         assert dag.start_date
@@ -83,6 +82,23 @@ def test_each_dag_is_ready_for_bad_days(dags: dict[str, DAG]) -> None:
             assert task.retries >= 2
             assert task.retry_exponential_backoff
             assert task.max_retry_delay
+
+
+def test_where_somebody_is_told_runs_that_hang_are_and_journals_are_mailed(configure: Configure) -> None:
+    path = configure("shop")
+    assert not any(dag.deadline for dag in DagBag(str(ROOT / "dags")).dags.values()), "nobody would be told"
+    path.write_text(path.read_text(encoding="utf-8") + '\n[alerts]\nmail = ["ops@example.org"]\n', encoding="utf-8")
+    dags = DagBag(str(ROOT / "dags")).dags
+    assert all(dag.deadline for dag in dags.values())
+    assert dags["pgkeep_shop_full"].get_task("release").downstream_task_ids == {"mail_journal"}
+    assert "mail_journal" not in dags["pgkeep_shop_changes"].task_ids
+
+
+def test_the_watch_looks_every_hour(dags: dict[str, DAG]) -> None:
+    dag = dags["pgkeep_shop_watch"]
+    assert dag.timetable == CronDataIntervalTimetable("15 * * * *", timezone="UTC")
+    assert dag.get_task("watch").queue != "keys", "it needs no recipient's key"
+    assert dag.get_task("watch").inlets == [backups("shop", "full")]
 
 
 def test_each_dag_has_an_asset_of_its_own(dags: dict[str, DAG]) -> None:

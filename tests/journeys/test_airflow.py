@@ -1,6 +1,7 @@
 """A live Airflow: scheduler, triggerer, dag-processor and api-server as their users run them."""
 
 import itertools
+import json
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ import pytest
 import requests
 from psycopg import sql
 
+from fix_mail import MailSink, mail_sink, text
 from fix_node import Node, wait_for
 from pgkeep import sandbox as servers
 from pgkeep.sandbox.airflow_client import Airflow, Run
@@ -141,6 +143,28 @@ def test_the_page_is_for_those_who_may_see_it(operator: Node) -> None:
     assert name in page.text
 
 
+def test_people_are_told_once_what_is_wrong_and_once_that_it_is_over(operator: Node) -> None:
+    """By the callbacks of DAGs, as the dag-processor runs them; the journal comes by mail after a full backup."""
+    airflow = Airflow(operator.environ)
+    with mail_sink() as sink, alerts(operator, airflow, sink):
+        name = new_database(operator, size=1_000_000)
+        watch = f"pgkeep_{name}_watch"
+        assert dict(finished(airflow, airflow.first_run(f"pgkeep_{name}_full", patience=PATIENCE)))["mail_journal"]
+        with setting(operator, name, "newest_hours = 0.0000001"):
+            for _ in range(2):
+                run = airflow.trigger(watch, patience=PATIENCE)
+                wait_for(lambda run=run: over(airflow, run) == "failed", patience=PATIENCE)  # type: ignore[misc]
+        run = airflow.trigger(watch, patience=PATIENCE)
+        wait_for(lambda: over(airflow, run) == "success", patience=PATIENCE)
+        told = [f"pgkeep: journal of {name}, version 1", f"pgkeep: {watch} FAILED", f"pgkeep: {watch} is well again"]
+        wait_for(lambda: told[-1] in sink.subjects, patience=PATIENCE)
+        mails = [mail for mail in sink.mails if name in str(mail["subject"])]
+        assert [str(mail["subject"]) for mail in mails] == told
+        assert "the newest moment that can be restored is" in text(mails[1])
+        assert f"{operator.environ['PGKEEP_UI_URL']}/dags/{watch}/runs/" in text(mails[1])
+        assert f"{name} can be restored as it was at" in text(mails[2])
+
+
 def test_a_bad_night(operator: Node) -> None:
     """A task is killed while it collects, then the scheduler dies for two windows: all of it is made up for."""
     name, airflow = new_database(operator, size=1_000_000, changes=True), Airflow(operator.environ)
@@ -199,6 +223,36 @@ def test_missed_windows_are_backfilled_in_any_order_and_at_once(operator: Node, 
     assert set(unbroken(operator, name)) == {"gap", "full", "changes"}
     assert unbroken(operator, name).count("gap") == 1
     same(operator, name)
+
+
+@contextmanager
+def alerts(operator: Node, airflow: Airflow, sink: MailSink) -> Iterator[None]:
+    """Everything that is said to people meanwhile goes there."""
+    airflow.connect(json.loads(sink.connection) | {"connection_id": "smtp_default"})
+    with written(operator, "[databases]\n", '[alerts]\nmail = ["ops@example.org"]\n\n[databases]\n'):
+        yield
+
+
+@contextmanager
+def setting(operator: Node, name: str, line: str) -> Iterator[None]:
+    """The section of that database has one line more meanwhile."""
+    section = f"[databases.{name}]\n"
+    with written(operator, section, f"{section}{line}\n"):
+        yield
+
+
+@contextmanager
+def written(operator: Node, old: str, new: str) -> Iterator[None]:
+    """`pgkeep.toml` has other lines meanwhile."""
+    path = Path(operator.environ["PGKEEP_CONFIG"])
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    yield
+    path.write_text(path.read_text(encoding="utf-8").replace(new, old), encoding="utf-8")
+
+
+def over(airflow: Airflow, run: Run) -> str:
+    """How it has ended, or how it stands."""
+    return str(airflow.get(f"/dags/{run.dag}/dagRuns/{run.id}")["state"])
 
 
 # --- what the tests look at ------------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ def test_a_journal_that_is_older_than_one_seen_before_is_the_gravest() -> None:
     assert [concern.topic for concern in concerns] == ["rollback", "newest"]
     said = error("shop", concerns)
     assert isinstance(said, Corrupted)
-    assert "its journal is at version 4, but version 5 was seen before (a notebook)" in said.what
+    assert "its journal is at version 4 (head), but what was seen before is version 5 (a notebook)" in said.what
     assert "burn it" in said.next_step
 
 
