@@ -23,6 +23,7 @@ from psycopg import sql
 from fix_mail import MailSink, mail_sink, text
 from fix_node import Node, wait_for
 from pgkeep import sandbox as servers
+from pgkeep.errors import Unavailable
 from pgkeep.sandbox.airflow_client import Airflow, Run
 from pgkeep.sandbox.sample import create_sample
 
@@ -153,9 +154,9 @@ def test_people_are_told_once_what_is_wrong_and_once_that_it_is_over(operator: N
         with setting(operator, name, "newest_hours = 0.0000001"):
             for _ in range(2):
                 run = airflow.trigger(watch, patience=PATIENCE)
-                wait_for(lambda run=run: over(airflow, run) == "failed", patience=PATIENCE)  # type: ignore[misc]
-        run = airflow.trigger(watch, patience=PATIENCE)
-        wait_for(lambda: over(airflow, run) == "success", patience=PATIENCE)
+                with pytest.raises(Unavailable, match="ended as failed"):
+                    dict(finished(airflow, run))
+        assert dict(finished(airflow, airflow.trigger(watch, patience=PATIENCE))) == {"watch": "success"}
         told = [f"pgkeep: journal of {name}, version 1", f"pgkeep: {watch} FAILED", f"pgkeep: {watch} is well again"]
         wait_for(lambda: told[-1] in sink.subjects, patience=PATIENCE)
         mails = [mail for mail in sink.mails if name in str(mail["subject"])]
@@ -248,11 +249,6 @@ def written(operator: Node, old: str, new: str) -> Iterator[None]:
     path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
     yield
     path.write_text(path.read_text(encoding="utf-8").replace(new, old), encoding="utf-8")
-
-
-def over(airflow: Airflow, run: Run) -> str:
-    """How it has ended, or how it stands."""
-    return str(airflow.get(f"/dags/{run.dag}/dagRuns/{run.id}")["state"])
 
 
 # --- what the tests look at ------------------------------------------------------------------------------------------
