@@ -217,6 +217,7 @@ def check(chosen: argparse.Namespace) -> None:
     for name in names:
         site = wiring.site(found, name, connections())
         findings += [*preflight.database(site), *preflight.freshness(site, Remembered(name))]
+    findings = list(dict.fromkeys(findings))  # a journal that cannot be had is in everybody's way
     for finding in findings:
         print(finding)
     preflight.require_all(findings)

@@ -35,7 +35,7 @@ def look(site: Site, memory: Memory) -> tuple[Facts, tuple[Concern, ...]]:
 
 
 def freshness(site: Site, memory: Memory) -> Iterator[Finding]:
-    """The findings about it. That the journal cannot be had is found elsewhere already."""
+    """The findings about it."""
     about = f"database {site.database.name}"
     try:
         facts, concerns = look(site, memory)
