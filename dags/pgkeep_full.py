@@ -20,7 +20,7 @@ Back again: `pgkeep list NAME`, `pgkeep restore NAME --into URL`.
 from datetime import timedelta
 
 from pgkeep.airflow.assets import backups
-from pgkeep.airflow.declaration import alerts, configured, cron, database_dag
+from pgkeep.airflow.declaration import configured, cron, database_dag
 from pgkeep.airflow.operators import (
     CheckEncryptionOperator,
     DumpDatabaseOperator,
@@ -51,6 +51,6 @@ for database in configured():
         )
 
         dump_database >> check_encryption >> replicate >> record >> release
-        if alerts().mail:
+        if database.alerts.mail:
             mail_journal = MailJournalOperator(task_id="mail_journal", database=database.name, entry=record.output)
             release >> mail_journal

@@ -11,7 +11,7 @@ from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from pgkeep.airflow.alerts import run_failed, run_hangs, run_succeeded
 from pgkeep.airflow.retries import TRIED_AGAIN
-from pgkeep.settings import VARIABLE, Alerts, Database, load
+from pgkeep.settings import VARIABLE, Database, load
 
 LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -22,11 +22,6 @@ def configured() -> Iterator[Database]:
     Silence would look like backups. Raises ConfigError.
     """
     yield from load(os.environ.get(VARIABLE)).databases.values()
-
-
-def alerts() -> Alerts:
-    """Who is told of what goes wrong, and gets the journals. Raises ConfigError."""
-    return load(os.environ.get(VARIABLE)).alerts
 
 
 def cron(database: Database, expression: str) -> CronDataIntervalTimetable:
@@ -66,7 +61,7 @@ def database_dag(
         on_failure_callback=run_failed,
         on_success_callback=run_succeeded,
         # `dag.test` of Airflow 3.3.2 cannot end a run that has a deadline: without anybody to tell there is none.
-        deadline=_deadline(within) if within and alerts().ways else None,
+        deadline=_deadline(within) if within and database.alerts.ways else None,
         tags={"pgkeep", *tags},
         default_args=TRIED_AGAIN | ({"queue": queue} if queue else {}),
         **more,

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from pgkeep import freshness, records
 from pgkeep.airflow import assets, metrics
-from pgkeep.airflow.hooks import SiteHook
 from pgkeep.airflow.memory import JournalMemory
 from pgkeep.airflow.operators import BackupStep, Record
 from pgkeep.airflow.outcomes import airflow_outcome
 from pgkeep.errors import ConfigError, Unavailable
 from pgkeep.freshness import Facts, Recollection, Seen
 from pgkeep.model import Entry
-from pgkeep.settings import Alerts
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -42,17 +40,13 @@ class WatchOperator(BackupStep):
             memory = JournalMemory(slug, further=tuple(self._told(context)))
             facts, concerns = preflight.look(site, memory)
             looked_at(facts, slug=slug)
-            delivery.require_notifiers(self.alerts())
+            delivery.require_notifiers(site.database.alerts)
         with airflow_outcome(topics=sorted({concern.topic for concern in concerns})):
             if concerns:
                 raise freshness.error(self.database, concerns)
         seen = freshness.sight(facts.head)
         log.info("%s can be restored as it was at %s: all is as it should be", self.database, seen.moment)
         return records.encode(seen)
-
-    def alerts(self) -> Alerts:
-        """Whom the settings name. With `sites` of its own, it asks no file."""
-        return Alerts() if self._sites else SiteHook().settings().alerts
 
     def _told(self, context: "Context") -> Iterator[Recollection]:
         """What the newest event of the asset says. It goes by itself: the next full backup brings another one."""
@@ -86,10 +80,10 @@ class MailJournalOperator(BackupStep):
         from pgkeep.airflow import delivery, letters
 
         with airflow_outcome():
-            entry, alerts = records.decode(Entry, self.entry), SiteHook().settings().alerts
+            entry, site = records.decode(Entry, self.entry), self.site()
+            alerts = site.database.alerts
             if not alerts.mail:
                 raise ConfigError("nobody is named to mail the journal to", next_step="write mail in [alerts]")
-            site = self.site()
             head = site.journals.head()
             version, sealed = head.journal.sequence, site.journals.sealed(head)
             subject, text = letters.journal(

@@ -27,9 +27,10 @@ HOURLY, DAILY = 3.0, 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """One database to keep. Every key may also stand in [defaults], except dbname."""
+    """One database to keep. Every key may also stand in [defaults], except dbname. `alerts`: the same for all."""
 
     name: str
+    alerts: Alerts = Alerts()
     connection: str = setting(
         "connection of its PostgreSQL server (or a URL without a password, which libpq finds in PGPASSFILE)",
         values.server,
@@ -167,7 +168,7 @@ class Settings:
     def newcomer(self, name: str, own: Mapping[str, Any]) -> Database:
         """A database that the file does not have yet, from [defaults] and `own`. Raises ConfigError."""
         problems: list[str] = []
-        database = _database(name, own, self.defaults, problems)
+        database = _database(name, {**self.defaults, **own}, self.alerts, problems)
         _refuse(problems)
         assert database is not None
         return database
@@ -184,7 +185,7 @@ def parse(document: Mapping[str, Any]) -> Settings:
     alerts = read_alerts(sections["alerts"], problems)
     defaults = sections["defaults"]
     databases = {
-        name: _database(name, own, defaults, problems)
+        name: _database(name, {**defaults, **own}, alerts or Alerts(), problems)
         for name, own in sections["databases"].items()
         if _is_table(name, own, problems)
     }
@@ -225,9 +226,9 @@ def _is_table(name: str, own: object, problems: list[str]) -> bool:
     return isinstance(own, Mapping)
 
 
-def _database(name: str, own: Mapping[str, Any], defaults: Mapping[str, Any], problems: list[str]) -> Database | None:
-    merged = {"dbname": name, **defaults, **own}
-    return table(Database, merged, where=f"databases.{name}", problems=problems, given={"name": name})
+def _database(name: str, own: Mapping[str, Any], alerts: Alerts, problems: list[str]) -> Database | None:
+    given = {"name": name, "alerts": alerts}
+    return table(Database, {"dbname": name, **own}, where=f"databases.{name}", problems=problems, given=given)
 
 
 def _default_problems(defaults: Mapping[str, Any]) -> Iterator[str]:
