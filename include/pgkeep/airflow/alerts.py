@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 FAILED, HANGS = "failed", "hangs"
 """Topics, of those who have no closer ones."""
+LOOKING = ("audit", "drill", "watch")
+"""The stories whose failure is not that of a backup."""
 Change = Callable[["Incident", Settings], "Incident"]
 
 
@@ -34,7 +36,7 @@ def run_failed(context: "Context") -> None:
     log.error(
         "%s FAILED: run %s of %s%s (%s). Next: read that task's log in the Airflow UI, do what its last error "
         "says, then clear the task: it goes on from there.",
-        "AUDIT" if dag_id.endswith("_audit") else "BACKUP",
+        story.upper() if (story := dag_id.rpartition("_")[2]) in LOOKING else "BACKUP",
         run_id,
         dag_id,
         f" in task {ti.task_id}" if ti else "",
