@@ -23,6 +23,8 @@ damaged or missing is whole again.
 By hand: `pgkeep audit NAME --share 1` reads everything, `--dry-run` changes nothing.
 """
 
+from datetime import timedelta
+
 from pgkeep.airflow.declaration import configured, cron, database_dag
 from pgkeep.airflow.operators import AuditOperator
 
@@ -34,5 +36,6 @@ for database in configured():
         description=f"Every copy of the backups of {database.name}, read back and repaired",
         doc=__doc__,
         tags={"audit"},
+        within=timedelta(hours=24),
     ):
         AuditOperator(task_id="audit", database=database.name)

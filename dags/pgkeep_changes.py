@@ -32,6 +32,8 @@ there, and do not leave it paused.
 Back again: `pgkeep restore NAME --into URL`, `[--at TIME]`.
 """
 
+from datetime import timedelta
+
 from pgkeep.airflow.assets import either
 from pgkeep.airflow.declaration import configured, cron, database_dag
 from pgkeep.airflow.operators import (
@@ -58,6 +60,7 @@ for database in configured():
         tags={"backup", "changes"},
         start=first_window(database),
         catchup=database.begins is not None,
+        within=timedelta(hours=2 * HOURS),
     ):
         collect_changes = CollectChangesOperator(task_id="collect_changes", database=database.name)
         check_encryption = CheckEncryptionOperator(

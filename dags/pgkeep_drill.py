@@ -22,6 +22,8 @@ that are proven count for `min_full`, and as long as too few are, nothing is eve
 By hand: trigger it, or `pgkeep drill NAME`.
 """
 
+from datetime import timedelta
+
 from pgkeep.airflow.assets import backups
 from pgkeep.airflow.declaration import configured, database_dag
 from pgkeep.airflow.operators import DrillOperator
@@ -37,5 +39,6 @@ for database in configured():
         doc=__doc__,
         tags={"drill"},
         queue=database.drill_queue,
+        within=timedelta(hours=24),
     ):
         DrillOperator(task_id="drill", database=database.name)

@@ -1,6 +1,6 @@
 """### A full backup, every day
 
-    dump_database >> check_encryption >> replicate >> record >> release
+    dump_database >> check_encryption >> replicate >> record >> release [>> mail_journal]
 
 | task | when it is green |
 |---|---|
@@ -9,12 +9,15 @@
 | `replicate` | enough distinct peers have it (waits without a worker slot) |
 | `record` | the journal names it, and the journal is replicated too: now it is a backup |
 | `release` | the peers show that entry; the source may forget what it covers |
+| `mail_journal` | where `[alerts]` names somebody: the journal is on its way by mail. The backup is complete before |
 
 Every task may be killed and cleared at any point: only that task is done again, and nothing is recorded twice.
 The last error in the log of a red task says what happened and what to do next.
 
 Back again: `pgkeep list NAME`, `pgkeep restore NAME --into URL`.
 """
+
+from datetime import timedelta
 
 from pgkeep.airflow.assets import backups
 from pgkeep.airflow.declaration import configured, cron, database_dag
@@ -25,6 +28,7 @@ from pgkeep.airflow.operators import (
     ReleaseOperator,
     ReplicateOperator,
 )
+from pgkeep.airflow.watch import MailJournalOperator
 
 for database in configured():
     with database_dag(
@@ -34,6 +38,7 @@ for database in configured():
         description=f"Full backup of {database.name}, encrypted, replicated, recorded",
         doc=__doc__,
         tags={"backup", "full"},
+        within=timedelta(hours=48),
     ):
         dump_database = DumpDatabaseOperator(task_id="dump_database", database=database.name)
         check_encryption = CheckEncryptionOperator(
@@ -46,3 +51,6 @@ for database in configured():
         )
 
         dump_database >> check_encryption >> replicate >> record >> release
+        if database.alerts.mail:
+            mail_journal = MailJournalOperator(task_id="mail_journal", database=database.name, entry=record.output)
+            release >> mail_journal

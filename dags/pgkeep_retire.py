@@ -13,6 +13,8 @@ run goes on. Nothing goes as long as fewer than `min_full` full backups are prov
 | *up for retry* | Something did not answer, or another run wrote the journal. Nothing to do, unless it stays so. |
 """
 
+from datetime import timedelta
+
 from pgkeep.airflow.declaration import configured, cron, database_dag
 from pgkeep.airflow.operators import RetireOperator
 
@@ -24,5 +26,6 @@ for database in configured():
         description=f"What is not kept of {database.name} any longer is let go of",
         doc=__doc__,
         tags={"retention"},
+        within=timedelta(hours=6),
     ):
         RetireOperator(task_id="retire", database=database.name)

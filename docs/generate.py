@@ -6,11 +6,20 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pgkeep import errors
-from pgkeep.settings.model import Database, Keys, Peer, Vault
+from pgkeep.settings import Alerts, Database, Keys, Notifier, Peer, Vault
 from pgkeep.settings.table import settings_of
 
 DOCS = Path(__file__).parent
-SECTIONS = {"vault": Vault, "[vault.peers]": Peer, "keys": Keys, "databases.NAME": Database}
+SECTIONS = {
+    "vault": Vault,
+    "[vault.peers]": Peer,
+    "keys": Keys,
+    "alerts": Alerts,
+    "[alerts.notifiers]": Notifier,
+    "databases.NAME": Database,
+}
+LISTS = ((Vault, "peers"), (Alerts, "notifiers"))
+"""Sections of their own."""
 WHO_ACTS = {
     "ConfigError": ("you", "fails at once"),
     "Unavailable": ("nobody yet", "Airflow tries again"),
@@ -19,6 +28,7 @@ WHO_ACTS = {
     "NotReplicated": ("nobody yet", "waits without a worker slot, fails at its deadline"),
     "Corrupted": ("you, now", "fails at once"),
     "NotRestorable": ("you", "fails at once"),
+    "Overdue": ("you, within a day", "fails at once"),
 }
 
 
@@ -30,7 +40,7 @@ def settings() -> Iterator[str]:
         for key, field in settings_of(cls).items():
             default = "must be given" if field.default is dataclasses.MISSING else _toml(field.default)
             default = "NAME" if (cls, key) == (Database, "dbname") else default
-            if (cls, key) != (Vault, "peers"):
+            if (cls, key) not in LISTS:
                 yield f"| `[{section}]` `{key}` | {field.metadata['meaning']} | {default} |"
 
 

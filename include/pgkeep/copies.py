@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pgkeep.errors import ConfigError, Corrupted, NotReplicated, PgkeepError, Unavailable
 from pgkeep.meter import Meter, unwatched
-from pgkeep.model import Cid, Copy, Digest, Part, PeerId
+from pgkeep.model import Cid, Copy, Digest, Entry, Part, PeerId
 from pgkeep.ports import Holder, Holdings, Place, Watch
 
 T = TypeVar("T")
@@ -55,6 +55,12 @@ def patiently(attempt: Callable[[], T], *, patience: float) -> T:
                 raise
         time.sleep(pause)
         pause = min(1.5 * pause, LONGEST_PAUSE)
+
+
+def claimed_copies(entry: Entry, holdings: Holdings) -> int:
+    """How many distinct peers hold every part at this moment, as the cluster says. Raises Unavailable, ConfigError."""
+    holding = [{holder.peer for holder in holdings.holders(part.cid) if holder.holds} for part in entry.backup.parts]
+    return len(set.intersection(*holding)) if holding else 0
 
 
 # --- counting ----------------------------------------------------------------------------------------------------

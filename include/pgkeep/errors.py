@@ -7,7 +7,8 @@
     │   └── JournalMovedOn    another writer was faster; start again        nobody   exit 4
     ├── NotReplicated     fewer copies than asked, so far                   nobody   exit 5
     ├── Corrupted         bytes or journal disagree with the record         you, now exit 6
-    └── NotRestorable     no plan reaches that point                        you      exit 7
+    ├── NotRestorable     no plan reaches that point                        you      exit 7
+    └── Overdue           what has to happen now and then has not           you      exit 8
 
 Anything else that escapes is a bug of pgkeep (exit 1). Each error says what happened and why, and ends with what to
 do next. They are translated in two places only: the command line and `pgkeep.airflow.outcomes`.
@@ -76,3 +77,9 @@ class NotRestorable(PgkeepError):
     """No recovery plan reaches the wanted point."""
 
     exit_code = 7
+
+
+class Overdue(PgkeepError):
+    """What has to happen now and then has not: a backup, a drill, an audit, a new key. Nothing is damaged."""
+
+    exit_code = 8

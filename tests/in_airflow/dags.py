@@ -64,6 +64,7 @@ def connect(environ: Mapping[str, str], name: str) -> psycopg.Connection[Any]:
 def run(site: Site, kind: str, *, until: datetime | None = None) -> DagRun:
     """One run of the database's DAG. `until`: the end of its data interval; without it, a run by hand."""
     dag = dag_of(site, kind)
+    dag.deadline = None  # `dag.test` of Airflow 3.3.2 fails at the end of a run that has one
     if until is None:
         return cast(DagRun, dag.test(logical_date=None))
     # Airflow infers the interval that has ended at the logical date; each run needs a date of its own.

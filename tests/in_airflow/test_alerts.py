@@ -1,29 +1,205 @@
-"""What is said when a run fails, whatever Airflow tells about it."""
+"""What is said when a run fails, whatever Airflow tells about it: in the log, by mail, and over other notifiers."""
 
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from airflow.sdk import Context
+from airflow.sdk import BaseNotifier, Context
 
-from pgkeep.airflow.alerts import run_failed
+from fix_mail import MailSink, mail_sink, text
+from pgkeep.airflow import memory
+from pgkeep.airflow.alerts import run_failed, run_hangs, run_succeeded
+from pgkeep.airflow.incidents import LastWords
+from pgkeep.airflow.memory import JournalMemory
+from pgkeep.freshness import Seen
+from pgkeep.model import Cid, Instant
 
 RUN = SimpleNamespace(dag_id="pgkeep_shop_full", run_id="manual__1")
+TI = SimpleNamespace(task_id="record", try_number=2, log_url="http://ui.example/dags/pgkeep_shop_full/1/record")
+FAILED = {"dag_run": RUN, "ti": TI, "reason": "task_failure"}
+NOT_AT_HOME = 9  # the port of "discard", where nobody listens
+told = list[tuple[str, str]]()
+
+
+class Notebook(BaseNotifier):
+    """A notifier of one's own, as anybody may have one."""
+
+    template_fields = ("title", "text")
+
+    def __init__(self, *, title: str, text: str) -> None:
+        super().__init__()
+        self.title = title
+        self.text = text
+
+    def notify(self, context: Context) -> None:
+        told.append((self.title, self.text))
+
+
+class Locked(Notebook):
+    """One that is out of order."""
+
+    def notify(self, context: Context) -> None:
+        raise OSError("https://hooks.example/the-secret-of-the-webhook")
+
+
+@pytest.fixture
+def sink() -> Iterator[MailSink]:
+    with mail_sink() as sink:
+        yield sink
+
+
+@pytest.fixture
+def alerts(
+    configure: Callable[..., Path], airflow_database: None, sink: MailSink, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., None]:
+    """Writes the section [alerts]; nothing is known of any incident yet."""
+    told.clear()
+    store = memory.store()
+    for key in (*store.keys(memory.INCIDENT), *store.keys(memory.SEEN)):
+        store.delete(key)
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", sink.connection)
+
+    def write(*lines: str) -> None:
+        path = configure("shop")
+        path.write_text(path.read_text(encoding="utf-8") + "\n".join(["", "[alerts]", *lines]), encoding="utf-8")
+
+    return write
+
+
+def fail(context: dict[str, Any] | None = None) -> None:
+    run_failed(cast(Context, FAILED if context is None else context))
+
+
+def end_well() -> None:
+    run_succeeded(cast(Context, FAILED | {"reason": "success"}))
+
+
+MAIL = 'mail = ["ops@example.org", "Night <night@example.org>"]'
+NOTEBOOK = f"""
+[[alerts.notifiers]]
+class_name = "{__name__}.Notebook"
+arguments = {{ title = "{{{{ alert.subject }}}}", text = "{{{{ alert.text }}}}" }}
+"""
 
 
 @pytest.mark.parametrize(
     ("context", "says"),
     [
-        (
-            {"dag_run": RUN, "ti": SimpleNamespace(task_id="record"), "reason": "task_failure"},
-            "run manual__1 of pgkeep_shop_full in task record (task_failure)",
-        ),
+        (FAILED, "run manual__1 of pgkeep_shop_full in task record (task_failure)"),
         ({"dag_run": RUN, "reason": "timed_out"}, "run manual__1 of pgkeep_shop_full (timed_out)"),
+        (
+            {"dag": SimpleNamespace(dag_id="pgkeep_shop_full"), "run_id": "manual__1", "reason": "task_failure"},
+            "run manual__1 of pgkeep_shop_full (task_failure)",
+        ),
         ({}, "of a DAG of pgkeep (no reason given)"),
     ],
 )
-def test_one_line_with_the_next_step(context: dict[str, Any], says: str, caplog: pytest.LogCaptureFixture) -> None:
-    run_failed(cast(Context, context))
+def test_without_alerts_it_is_one_line_with_the_next_step(
+    configure: Callable[..., Path], context: dict[str, Any], says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    configure("shop")
+    fail(context)
     (line,) = caplog.messages
     assert says in line
     assert "Next:" in line
+
+
+def test_one_mail_for_an_incident_and_one_when_it_is_over(alerts: Callable[..., None], sink: MailSink) -> None:
+    alerts(MAIL)
+    for _ in range(3):
+        fail()
+    end_well()
+    end_well()
+    assert sink.subjects == ["pgkeep: pgkeep_shop_full FAILED", "pgkeep: pgkeep_shop_full is well again"]
+    assert {str(mail["to"]) for mail in sink.mails} == {"ops@example.org, Night <night@example.org>"}
+    assert str(sink.mails[0]["from"]) == "pgkeep@node-1.example"
+    assert not memory.store().keys(memory.INCIDENT), "nothing is kept of what is over"
+    fail()
+    assert len(sink.mails) == 3
+
+
+def test_a_mail_says_why_what_can_be_restored_and_where_to_look(alerts: Callable[..., None], sink: MailSink) -> None:
+    alerts(MAIL, 'sender = "backups@example.org"')
+    seen = Seen(sequence=15, cid=Cid("c"), moment=Instant("2026-01-31T14:05:00.000000Z"), entry=14)
+    JournalMemory("shop").keep(seen)
+    words = "no room left on peer bob. Next: give that peer more room"
+    memory.keep_words(RUN.dag_id, LastWords(run=RUN.run_id, task="record", attempt=2, what=words, topics=("failed",)))
+    fail()
+    said = text(sink.mails[0])
+    assert "Run manual__1 of pgkeep_shop_full failed in task record." in said
+    assert f"Why: {words}" in said
+    assert "shop can be restored as it was at 2026-01-31T14:05:00.000000Z: entry 14, as of version 15" in said
+    assert TI.log_url in said
+    assert str(sink.mails[0]["from"]) == "backups@example.org"
+
+
+def test_the_words_of_an_earlier_try_are_not_those_of_one_that_was_killed(
+    alerts: Callable[..., None], sink: MailSink
+) -> None:
+    alerts(MAIL)
+    memory.keep_words(RUN.dag_id, LastWords(run=RUN.run_id, task="record", attempt=1, what="old", topics=("failed",)))
+    fail()
+    assert "it may have been killed" in text(sink.mails[0])
+
+
+def test_a_mail_server_that_is_down_loses_nothing_and_stops_nothing(
+    alerts: Callable[..., None], monkeypatch: pytest.MonkeyPatch, sink: MailSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next occasion, of whatever DAG, says it. Another way that works is not told twice meanwhile."""
+    alerts(MAIL, NOTEBOOK)
+    away = json.loads(sink.connection) | {"port": NOT_AT_HOME}
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(away))
+    fail()
+    fail()
+    assert not sink.mails
+    assert [title for title, _ in told] == ["pgkeep: pgkeep_shop_full FAILED"]
+    assert "the next occasion tries again" in caplog.text
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", sink.connection)
+    run_succeeded(cast(Context, {"dag_run": SimpleNamespace(dag_id="pgkeep_shop_watch", run_id="scheduled__2")}))
+    assert sink.subjects == ["pgkeep: pgkeep_shop_full FAILED"]
+    end_well()
+    assert len(sink.mails) == len(told) == 2
+
+
+def test_a_notifier_that_fails_shows_no_secret_and_stops_no_other(
+    alerts: Callable[..., None], sink: MailSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    alerts(MAIL, NOTEBOOK.replace("Notebook", "Locked"), NOTEBOOK)
+    with caplog.at_level(logging.WARNING, logger="pgkeep"):
+        fail()
+    assert len(sink.mails) == len(told) == 1
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("pgkeep")]
+    assert any("is not told over 1: " in line for line in ours)
+    assert not any("secret" in line for line in ours)
+
+
+def test_a_run_that_hangs_is_told_and_its_end_too(alerts: Callable[..., None], sink: MailSink) -> None:
+    alerts(MAIL)
+    asyncio.run(run_hangs({"dag_run": {"dag_id": RUN.dag_id, "dag_run_id": RUN.run_id}, "deadline": {}}))
+    end_well()
+    assert sink.subjects == ["pgkeep: pgkeep_shop_full HANGS", "pgkeep: pgkeep_shop_full is well again"]
+    assert "/dags/pgkeep_shop_full/runs/manual__1" in text(sink.mails[0])
+
+
+def test_a_way_that_the_settings_have_no_more_waits_no_longer(alerts: Callable[..., None], sink: MailSink) -> None:
+    alerts(NOTEBOOK.replace("Notebook", "Locked"))
+    fail()
+    assert memory.incident(RUN.dag_id).outbox
+    alerts(MAIL)
+    end_well()
+    assert sink.subjects == ["pgkeep: pgkeep_shop_full is well again"]
+    assert not memory.store().keys(memory.INCIDENT)
+
+
+def test_what_is_remembered_of_a_journal_never_goes_back(alerts: Callable[..., None]) -> None:
+    alerts(MAIL)
+    for sequence in (3, 7, 5):
+        JournalMemory("shop").keep(Seen(sequence=sequence, cid=None, moment=None, entry=None))
+    (found,) = JournalMemory("shop").recall()
+    assert found.seen.sequence == 7
+    assert "pgkeep_seen__shop" in found.forget

@@ -20,7 +20,7 @@ from pgkeep.plan import Point
 
 Configure = Callable[..., Path]
 NAMES = ("shop", 'we"ird Name', "Ünïcode 数据", "a" * 63, "{{ shop }}", "a/b")
-STORIES = 6
+STORIES = 7
 # Run in a process of its own: what a parse imports and asks for must not depend on what ran before it.
 PARSE = """
 import sys, time
@@ -30,7 +30,8 @@ sys.addaudithook(lambda event, args: asked.append(event) if event in
     ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "sqlite3.connect") else None)
 started = time.monotonic()
 bag = DagBag(sys.argv[1])
-heavy = [name for name in ("psycopg", "requests", "gnupg", "pgkeep.adapters", "pgkeep.wiring") if name in sys.modules]
+heavy = [name for name in ("psycopg", "requests", "gnupg", "aiosmtplib", "pgkeep.adapters", "pgkeep.wiring")
+    if name in sys.modules]
 import json
 print(json.dumps({"dags": len(bag.dags), "asked": asked, "heavy": heavy, "seconds": time.monotonic() - started}))
 """
@@ -47,7 +48,7 @@ def dags(configure: Configure) -> dict[str, DAG]:
 def test_one_dag_for_each_database(dags: dict[str, DAG]) -> None:
     assert len(dags) == STORIES * len(NAMES)
     assert {
-        f"pgkeep_shop_{story}" for story in ("full", "changes", "drill", "retire", "audit", "restore")
+        f"pgkeep_shop_{story}" for story in ("full", "changes", "drill", "retire", "audit", "restore", "watch")
     } <= dags.keys()
     assert {getattr(task, "database", None) for dag in dags.values() for task in dag.tasks} == set(NAMES)
 
@@ -74,8 +75,9 @@ def test_each_dag_tells_the_story_in_order(dags: dict[str, DAG]) -> None:
 def test_each_dag_is_ready_for_bad_days(dags: dict[str, DAG]) -> None:
     for dag in dags.values():
         assert "pgkeep" in dag.tags
-        assert dag.tags & {"backup", "drill", "retention", "audit", "restore"}
+        assert dag.tags & {"backup", "drill", "retention", "audit", "restore", "watch"}
         assert dag.on_failure_callback
+        assert dag.on_success_callback
         assert (dag.catchup, dag.max_active_runs) == (False, 16 if "restore" in dag.tags else 1)
         assert dag.doc_md
         assert dag.start_date
@@ -85,6 +87,23 @@ def test_each_dag_is_ready_for_bad_days(dags: dict[str, DAG]) -> None:
             assert task.retries >= 2
             assert task.retry_exponential_backoff
             assert task.max_retry_delay
+
+
+def test_where_somebody_is_told_runs_that_hang_are_and_journals_are_mailed(configure: Configure) -> None:
+    path = configure("shop")
+    assert not any(dag.deadline for dag in DagBag(str(ROOT / "dags")).dags.values()), "nobody would be told"
+    path.write_text(path.read_text(encoding="utf-8") + '\n[alerts]\nmail = ["ops@example.org"]\n', encoding="utf-8")
+    dags = DagBag(str(ROOT / "dags")).dags
+    assert all(dag.deadline for dag in dags.values())
+    assert dags["pgkeep_shop_full"].get_task("release").downstream_task_ids == {"mail_journal"}
+    assert "mail_journal" not in dags["pgkeep_shop_changes"].task_ids
+
+
+def test_the_watch_looks_every_hour(dags: dict[str, DAG]) -> None:
+    dag = dags["pgkeep_shop_watch"]
+    assert dag.timetable == CronDataIntervalTimetable("15 * * * *", timezone="UTC")
+    assert dag.get_task("watch").queue != "keys", "it needs no recipient's key"
+    assert dag.get_task("watch").inlets == [backups("shop", "full")]
 
 
 def test_each_dag_has_an_asset_of_its_own(dags: dict[str, DAG]) -> None:
@@ -133,7 +152,7 @@ def test_a_database_with_full_backups_only(configure: Configure) -> None:
     path = configure("shop")
     path.write_text(path.read_text(encoding="utf-8") + '\ncapture = "none"\n', encoding="utf-8")
     assert set(DagBag(str(ROOT / "dags")).dags) == {
-        f"pgkeep_shop_{story}" for story in ("full", "drill", "retire", "audit", "restore")
+        f"pgkeep_shop_{story}" for story in ("full", "drill", "retire", "audit", "restore", "watch")
     }
 
 
@@ -189,6 +208,8 @@ def test_moments_that_a_form_takes_are_those_that_are_understood(dags: dict[str,
     params["moment"] = moment
     assert params.validate()["moment"] == moment
     assert approval.point(moment) != Point()
+
+
 def test_the_owner_leads_to_the_runbook(configure: Configure) -> None:
     path = configure("shop", "crm")
     own = path.read_text(encoding="utf-8") + 'runbook = "https://wiki.example/crm"\n'

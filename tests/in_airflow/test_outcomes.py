@@ -14,6 +14,7 @@ from pgkeep.errors import (
     JournalMovedOn,
     NotReplicated,
     NotRestorable,
+    Overdue,
     PgkeepError,
     Unavailable,
 )
@@ -26,6 +27,7 @@ FAILS_NOW = {
     NotReplicated: False,
     Corrupted: True,
     NotRestorable: True,
+    Overdue: True,
 }
 
 

@@ -1,6 +1,7 @@
 """A live Airflow: scheduler, triggerer, dag-processor and api-server as their users run them."""
 
 import itertools
+import json
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ import pytest
 import requests
 from psycopg import sql
 
+from fix_mail import MailSink, mail_sink, text
 from fix_node import Node, wait_for
 from pgkeep import sandbox as servers
 from pgkeep.errors import Unavailable
@@ -59,7 +61,19 @@ class Hours:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def missed(home: Path) -> Hours:
+def mails(home: Path) -> Iterator[MailSink]:
+    """All that is said to people while this module runs."""
+    environ = servers.environment(home)
+    path = Path(environ["PGKEEP_CONFIG"])
+    with mail_sink() as sink:
+        Airflow(environ).connect(json.loads(sink.connection) | {"connection_id": "smtp_default"})
+        section = '[alerts]\nmail = ["ops@example.org"]\n\n[databases]\n'
+        path.write_text(path.read_text(encoding="utf-8").replace("[databases]\n", section), encoding="utf-8")
+        yield sink
+
+
+@pytest.fixture(scope="module", autouse=True)
+def missed(home: Path, mails: MailSink) -> Hours:
     """Windows that nobody collects while the other tests of this module run: the last one looks after them."""
     operator = Node(home=home, environ={**os.environ, **servers.environment(home)})
     name, airflow = new_database(operator, size=1_000_000, changes=True), Airflow(operator.environ)
@@ -92,11 +106,13 @@ def new_database(operator: Node, *, size: int, changes: bool = False) -> str:
     return name
 
 
-def test_a_new_database_is_backed_up_at_once_and_comes_back(operator: Node) -> None:
+def test_a_new_database_is_backed_up_at_once_and_comes_back(operator: Node, mails: MailSink) -> None:
     name, airflow = new_database(operator, size=2_000_000), Airflow(operator.environ)
     run = airflow.first_run(f"pgkeep_{name}_full", patience=PATIENCE)
     states = {task: state for task, state, _ in airflow.follow(run, patience=PATIENCE)}
-    assert states == dict.fromkeys(("dump_database", "check_encryption", "replicate", "record", "release"), "success")
+    steps = ("dump_database", "check_encryption", "replicate", "record", "release", "mail_journal")
+    assert states == dict.fromkeys(steps, "success")
+    assert f"pgkeep: journal of {name}, version 1" in mails.subjects
     (entry,) = operator.entries(name)
     assert entry["copies_now"] == 3
     assert entry["backup"]["origin"]["by"] == f"airflow:{run.dag}/{run.id}/1"
@@ -118,7 +134,7 @@ def test_a_missing_peer_is_waited_for_without_a_worker_and_without_a_new_dump(op
     assert operator.entries(name)[0]["copies_now"] == 3
 
 
-def test_a_task_killed_inside_its_dump_is_run_again(operator: Node) -> None:
+def test_a_task_killed_inside_its_dump_is_run_again(operator: Node, mails: MailSink) -> None:
     name, airflow = new_database(operator, size=150_000_000), Airflow(operator.environ)
     run = airflow.first_run(f"pgkeep_{name}_full", patience=PATIENCE)
     wait_for(lambda: dumping(name) is not None, patience=PATIENCE)
@@ -128,6 +144,7 @@ def test_a_task_killed_inside_its_dump_is_run_again(operator: Node) -> None:
     assert dict(finished(airflow, run))["release"] == "success"
     assert airflow.tasks(run)["dump_database"]["try_number"] == 2
     assert [entry["sequence"] for entry in operator.entries(name)] == [1], "one run is one entry"
+    assert not [subject for subject in mails.subjects if f"{name}_full" in subject], "nobody is told of a retry"
 
 
 def test_the_page_is_for_those_who_may_see_it(operator: Node) -> None:
@@ -179,6 +196,27 @@ def test_a_restore_waits_for_another_person_and_replaces_nothing_before(operator
     assert operator.measure(name) == kept
     (old,) = beside(operator, name)
     assert operator.measure(old) == lost
+
+
+def test_people_are_told_what_is_wrong_and_that_it_is_over(operator: Node, mails: MailSink) -> None:
+    """By the callbacks of DAGs, as the dag-processor runs them: another process for each, which remembers nothing."""
+    name, airflow = new_database(operator, size=1_000_000), Airflow(operator.environ)
+    operator.pgkeep("backup", name, "--full")
+    watch = f"pgkeep_{name}_watch"
+    configure(operator, name, late := "newest_hours = 0.0000001")
+    for _ in range(2):
+        run = airflow.trigger(watch, patience=PATIENCE)
+        with pytest.raises(Unavailable, match="ended as failed"):
+            dict(finished(airflow, run))
+    configure(operator, name, "", instead_of=late)
+    assert dict(finished(airflow, airflow.trigger(watch, patience=PATIENCE))) == {"watch": "success"}
+    told = [f"pgkeep: {watch} FAILED", f"pgkeep: {watch} is well again"]
+    wait_for(lambda: told[-1] in mails.subjects, patience=PATIENCE)
+    failed, well = (mail for mail in mails.mails if watch in str(mail["subject"]))
+    assert [str(failed["subject"]), str(well["subject"])] == told
+    assert "the newest moment that can be restored is" in text(failed)
+    assert f"{operator.environ['PGKEEP_UI_URL']}/dags/{watch}/runs/" in text(failed)
+    assert f"{name} can be restored as it was at" in text(well)
 
 
 def test_a_bad_night(operator: Node) -> None:

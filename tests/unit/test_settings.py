@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
@@ -68,6 +69,32 @@ def test_what_is_kept_has_defaults_and_may_be_said() -> None:
     assert any("min_full: is 0; write a whole number from 1 up" in line for line in problems(nothing))
 
 
+def test_without_alerts_nobody_is_told() -> None:
+    assert parse(GOOD).alerts.ways == ()
+
+
+def test_alerts_go_to_people_and_to_any_notifier_of_airflow() -> None:
+    section = """\
+[alerts]
+mail = ["Night shift <night@example.org>", "day@example.org"]
+[[alerts.notifiers]]
+class_name = "airflow.providers.slack.notifications.slack.SlackNotifier"
+arguments = { text = "{{ alert.text }}" }
+[keys]"""
+    alerts = parse(GOOD.replace("[keys]", section)).alerts
+    assert (alerts.smtp, alerts.sender) == ("smtp_default", None)
+    assert alerts.ways == ("mail", "1: airflow.providers.slack.notifications.slack.SlackNotifier")
+    assert alerts.notifiers[0].arguments == {"text": "{{ alert.text }}"}
+
+
+def test_how_old_the_newest_moment_may_be_follows_from_how_changes_are_kept() -> None:
+    shop = parse(GOOD).database("shop").limits
+    full = parse(GOOD.replace("@daily", '@daily"\ncapture = "none')).database("shop").limits
+    own = parse(GOOD.replace("@daily", '@daily"\nslot_limit_gb = 2\nnewest_hours = 0.5\n#')).database("shop").limits
+    assert [limits.newest / timedelta(hours=1) for limits in (shop, full, own)] == [3, 30, 0.5]
+    assert own.retained == 2_000_000_000
+
+
 def test_odd_names_become_ids_that_never_meet() -> None:
     found = parse(GOOD)
     assert found.database("shop").slug == "shop"
@@ -108,7 +135,24 @@ def test_odd_names_become_ids_that_never_meet() -> None:
         ('connection = "pgkeep_source"', "", "databases.shop.connection: is missing; write the connection of its"),
         ("[defaults]", '[defaults]\ndbname = "x"', "defaults.dbname: would make every database the same one"),
         ("[databases.shop]", "[databases]\nshop = 1", "databases.shop: is not a section"),
-        ("[defaults]", "[default]", "[default]: no such section; there are databases, defaults, keys, vault"),
+        ("[defaults]", "[default]", "[default]: no such section; there are alerts, databases, defaults, keys"),
+        ("@daily", '@daily"\nkey_days = "ten', "databases.shop.key_days: is 'ten'; write a number of days above 0"),
+        ("[keys]", '[alerts]\nmail = "a@b.example"\n[keys]', "alerts.mail: is 'a@b.example'; write a list"),
+        ("[keys]", '[alerts]\nmail = ["a b"]\n[keys]', "alerts.mail: is ['a b']; write a mail address"),
+        ("[keys]", '[alerts]\nsender = "a@b\\nBcc: c@d"\n[keys]', "alerts.sender: is 'a@b\\nBcc: c@d'; write a mail"),
+        ("[keys]", '[alerts]\nsmtp = "mail server"\n[keys]', "alerts.smtp: is 'mail server'; write an Airflow conn"),
+        ("[keys]", '[alerts]\nnotifiers = "x"\n[keys]', "alerts.notifiers: is not a list of sections"),
+        ("[keys]", "[[alerts.notifiers]]\n[keys]", "alerts.notifiers[0].class_name: is missing"),
+        (
+            "[keys]",
+            '[[alerts.notifiers]]\nclass_name = "Slack"\n[keys]',
+            "alerts.notifiers[0].class_name: is 'Slack'; write the dotted name of a class",
+        ),
+        (
+            "[keys]",
+            '[[alerts.notifiers]]\nclass_name = "a.B"\narguments = { "a b" = 1 }\n[keys]',
+            "alerts.notifiers[0].arguments: is {'a b': 1}; write a table of keyword arguments",
+        ),
     ],
 )
 def test_each_mistake_is_named_with_what_to_write(old: str, new: str, problem: str) -> None:

@@ -1,24 +1,134 @@
-"""What is said when a run fails: one clear line. Loaded by the dag-processor, so it imports nothing of weight."""
+"""What is said when a run fails, hangs, or is well again: a line in the log; and a letter, where [alerts] says to whom.
 
+All DAGs have these callbacks. Loaded by the dag-processor, so nothing of weight is imported before there is something
+to tell. Nothing that goes wrong here fails anything else: what could not be told waits for the next occasion, of any
+DAG.
+"""
+
+import asyncio
 import logging
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pgkeep.errors import PgkeepError
+from pgkeep.model import now
+from pgkeep.settings import VARIABLE, Alerts, Settings, load
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from pgkeep.airflow.incidents import Incident
+
 log = logging.getLogger(__name__)
+
+FAILED, HANGS = "failed", "hangs"
+"""Topics, of those who have no closer ones."""
+LOOKING = ("audit", "drill", "restore", "watch")
+"""The stories whose failure is not that of a backup."""
+Change = Callable[["Incident", Settings], "Incident"]
 
 
 def run_failed(context: "Context") -> None:
     """The DAG's `on_failure_callback`: also called when a task was killed on its last try."""
-    run, ti = context.get("dag_run"), context.get("ti")
-    dag_id, run_id = (run.dag_id, run.run_id) if run else ("a DAG of pgkeep", "unknown")
+    ti = context.get("ti")
+    dag_id, run_id = _ids(context)
     log.error(
         "%s FAILED: run %s of %s%s (%s). Next: read that task's log in the Airflow UI, do what its last error "
         "says, then clear the task: it goes on from there.",
-        next((story.upper() for story in ("audit", "restore") if dag_id.endswith(f"_{story}")), "BACKUP"),
+        story.upper() if (story := dag_id.rpartition("_")[2]) in LOOKING else "BACKUP",
         run_id,
         dag_id,
         f" in task {ti.task_id}" if ti else "",
         context.get("reason") or "no reason given",
     )
+
+    def change(incident: "Incident", settings: Settings) -> "Incident":
+        from pgkeep.airflow import incidents, letters
+
+        task, attempt = (ti.task_id, ti.try_number) if ti else (None, None)
+        words = incident.words_of(run=run_id, task=task, attempt=attempt)
+        link = ti.log_url if ti else None
+        return incidents.wrong(
+            incident,
+            words.topics if words else (FAILED,),
+            ways=settings.alerts.ways,
+            now=now(),
+            write=lambda: letters.failure(settings, dag_id, run_id, task=task, words=words, link=link),
+        )
+
+    tell(dag_id, change)
+
+
+def run_succeeded(context: "Context") -> None:
+    """The DAG's `on_success_callback`: what was wrong is over, and what could not be told is told now."""
+    dag_id, run_id = _ids(context)
+
+    def change(incident: "Incident", settings: Settings) -> "Incident":
+        from pgkeep.airflow import incidents, letters
+
+        return incidents.over(
+            incident, ways=settings.alerts.ways, write=lambda: letters.recovery(settings, incident, run_id)
+        )
+
+    tell(dag_id, change)
+
+
+async def run_hangs(context: Mapping[str, Any]) -> None:
+    """Of a DAG's deadline, in the triggerer: a run has not ended in time."""
+    dag_id, run_id = str(context["dag_run"]["dag_id"]), str(context["dag_run"]["dag_run_id"])
+    log.error("run %s of %s HANGS. Next: look in the Airflow UI what it waits for.", run_id, dag_id)
+
+    def change(incident: "Incident", settings: Settings) -> "Incident":
+        from pgkeep.airflow import incidents, letters
+
+        return incidents.late(
+            incident,
+            HANGS,
+            ways=settings.alerts.ways,
+            now=now(),
+            write=lambda: letters.hanging(settings, dag_id, run_id),
+        )
+
+    await asyncio.to_thread(tell, dag_id, change)
+
+
+def tell(dag_id: str, change: Change) -> None:
+    """Changes what is known of that DAG, then sends all letters that wait. Without [alerts], does nothing."""
+    try:
+        settings = load(os.environ.get(VARIABLE))
+    except PgkeepError as error:
+        log.warning("nobody is told: %s", error)
+        return
+    if not settings.alerts.ways:
+        return
+    from pgkeep.airflow import memory
+
+    before = memory.incident(dag_id)
+    after = change(before, settings)
+    if after != before:
+        memory.keep_incident(after)  # before anything is sent: whatever happens now, it is not lost
+    send_all([after, *(other for other in memory.incidents() if other.dag != dag_id)], settings.alerts)
+
+
+def send_all(found: Iterable["Incident"], alerts: Alerts) -> None:
+    """Sends what waits. A way that fails is left alone until the next occasion: a silent server takes half a minute."""
+    from pgkeep.airflow import delivery, incidents, memory
+
+    failed = set[str]()
+    for incident in found:
+        left = incident
+        for letter in incident.outbox:
+            taken = delivery.send(letter, alerts, but=failed)
+            failed |= {*letter.ways} - taken
+            left = incidents.delivered(left, letter, taken)
+        if left != incident:
+            memory.keep_incident(left)
+
+
+def _ids(context: "Context") -> tuple[str, str]:
+    """Of the DAG and the run. A callback may know no more than these."""
+    run, dag = context.get("dag_run"), context.get("dag")
+    if run:
+        return run.dag_id, run.run_id
+    return dag.dag_id if dag else "a DAG of pgkeep", context.get("run_id") or "unknown"

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Collection, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import DAG, CronDataIntervalTimetable
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
-from pgkeep.airflow.alerts import run_failed
+from pgkeep.airflow.alerts import run_failed, run_hangs, run_succeeded
 from pgkeep.airflow.retries import TRIED_AGAIN
 from pgkeep.settings import VARIABLE, Database, load
 
@@ -39,11 +41,13 @@ def database_dag(
     catchup: bool = False,
     queue: str = "",
     runs: int = 1,
+    within: timedelta | None = None,
     **more: Any,
 ) -> DAG:
     """`pgkeep_<name>_<story>`: one run at a time, not paused at first, and somebody is told when a run fails.
 
     `doc`: the page that the UI shows, Markdown. `queue`: of its tasks, if not Airflow's own. `runs`: more at a time.
+    `within`: so long after a run was queued somebody is told that it hangs; None: it may take as long as it likes.
     (Airflow reads only files in which it finds the word "dag": here, by this function's name.)
     """
     return DAG(
@@ -56,8 +60,18 @@ def database_dag(
         max_active_runs=runs,
         is_paused_upon_creation=False,
         on_failure_callback=run_failed,
+        on_success_callback=run_succeeded,
+        # `dag.test` of Airflow 3.3.2 cannot end a run that has a deadline: without anybody to tell there is none.
+        deadline=_deadline(within) if within and database.alerts.ways else None,
         tags={"pgkeep", *tags},
         owner_links={TRIED_AGAIN["owner"]: database.runbook} if database.runbook else {},
         default_args=TRIED_AGAIN | ({"queue": queue} if queue else {}),
         **more,
+    )
+
+
+def _deadline(within: timedelta) -> DeadlineAlert:
+    """By when it was queued: by its logical date, each run that is made up for would be late at once."""
+    return DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=within, callback=AsyncCallback(run_hangs), name="hangs"
     )

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import AssetAlias, BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from pgkeep import backup, proof, records, sentences
-from pgkeep.airflow import assets
+from pgkeep import backup, freshness, proof, records, sentences
+from pgkeep.airflow import assets, metrics
 from pgkeep.airflow.handover import entry_record
 from pgkeep.airflow.hooks import SiteHook, Sites
+from pgkeep.airflow.memory import JournalMemory
 from pgkeep.airflow.outcomes import airflow_outcome, permanent
 from pgkeep.airflow.triggers import ReplicationTrigger
 from pgkeep.errors import NotReplicated, PgkeepError, Unavailable
@@ -202,6 +203,8 @@ class ReleaseOperator(BackupStep):
             site, entry = self.site(), records.decode(Entry, self.entry)
             backup.release(entry, site.source, site.journals)
             log.info(sentences.released(entry))
+            JournalMemory(site.database.slug).keep(freshness.sight(site.journals.head()))
+            metrics.recorded(entry, slug=site.database.slug)
         for outlet in self.outlets:
             event = context["outlet_events"][outlet]
             if isinstance(outlet, AssetAlias):
@@ -218,8 +221,10 @@ class DrillOperator(BackupStep):
 
     def execute(self, context: "Context") -> Record:
         with airflow_outcome():
-            verdict = self.site().drill(origin=origin(context), watch=log_lines(log))
+            site = self.site()
+            verdict = site.drill(origin=origin(context), watch=log_lines(log))
             log.info(proof.proven(verdict, self.database))
+            metrics.drilled(verdict, slug=site.database.slug)
             return records.encode(verdict)
 
 

@@ -15,6 +15,8 @@ from pgkeep.ancestry import LegacyFile
 from pgkeep.cli import reading
 from pgkeep.cli.context import Commands, connections, given, loaded_settings, seconds, share, watch
 from pgkeep.cli.pending import Pending
+from pgkeep.cli.remembered import Remembered
+from pgkeep.copies import claimed_copies
 from pgkeep.errors import ConfigError, PgkeepError, Unavailable
 from pgkeep.model import Entry, Origin, Sealed, Stored
 from pgkeep.ports import Vault
@@ -200,15 +202,10 @@ def _ancestors(entry: Entry, found: reading.Reading) -> Sequence[LegacyFile] | N
 def copies_now(entry: Entry, vault: Vault) -> int | None:
     """How many distinct peers hold every part at this moment, as the cluster says; None: nobody can say."""
     try:
-        return _copies_of_all(entry, vault)
+        return claimed_copies(entry, vault)
     except (ConfigError, Unavailable) as error:
         log.warning("how many copies there are now is not known: %s", error)
         return None
-
-
-def _copies_of_all(entry: Entry, vault: Vault) -> int:
-    holding = [{h.peer for h in vault.holders(part.cid) if h.holds} for part in entry.backup.parts]
-    return len(set.intersection(*holding)) if holding else 0
 
 
 def check(chosen: argparse.Namespace) -> None:
@@ -217,7 +214,9 @@ def check(chosen: argparse.Namespace) -> None:
     names = [chosen.name] if chosen.name else sorted(found.databases)
     findings = [*preflight.vault_and_keys(found, connections())]
     for name in names:
-        findings += preflight.database(wiring.site(found, name, connections()))
+        site = wiring.site(found, name, connections())
+        findings += [*preflight.database(site), *preflight.freshness(site, Remembered(name))]
+    findings = list(dict.fromkeys(findings))  # a journal that cannot be had is in everybody's way
     for finding in findings:
         print(finding)
     preflight.require_all(findings)

@@ -15,6 +15,7 @@ from pgkeep.errors import PgkeepError
 EXIT_CODES = """\
 exit codes: 0 done · 1 a bug of pgkeep · 2 wrong usage · 3 a setting is wrong · 4 a system does not answer, try again
             5 fewer copies than asked · 6 bytes or journal are not what was recorded · 7 nothing reaches that point
+            8 a backup, a drill, an audit or a key is overdue
 """
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from pgkeep.model import KeyFingerprint
@@ -63,5 +63,5 @@ class Sealer(Opener, Protocol):
     def envelope(self, cipher: Iterable[bytes]) -> Envelope:
         """Reads a whole message without any private key. Raises Corrupted: no complete OpenPGP message."""
 
-    def problems(self, now: datetime) -> Sequence[Complaint]:
-        """What is wrong with the keys, or soon will be; fatal ones first. Raises ConfigError, Unavailable."""
+    def problems(self, now: datetime, *, soon: timedelta = ...) -> Sequence[Complaint]:
+        """What is wrong with the keys, or will be within `soon`; fatal ones first. Raises ConfigError, Unavailable."""

@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pgkeep.errors import ConfigError, PgkeepError
+from pgkeep.errors import ConfigError, NotReplicated, Overdue, PgkeepError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was looked at. `fatal`: no backup can be made as long as it is so; `kind`: that sort of error."""
+    """One thing that was looked at. `fatal`: it must not stay so; `kind`: that sort of error."""
 
     about: str
     what: str
@@ -29,5 +29,8 @@ def require_all(findings: Iterable[Finding]) -> None:
     """Raises when findings are fatal: the gravest of their kinds."""
     fatal = [finding for finding in findings if finding.fatal]
     if fatal:
-        gravest = max((finding.kind for finding in fatal), key=lambda kind: kind.exit_code)
-        raise gravest(f"{len(fatal)} checks failed", next_step="mend what is marked FAILED, then: pgkeep check")
+        gravest = max((finding.kind for finding in fatal), key=lambda kind: (kind is not Overdue, kind.exit_code))
+        what, step = f"{len(fatal)} checks failed", "mend what is marked FAILED, then: pgkeep check"
+        if issubclass(gravest, NotReplicated):
+            raise gravest(what, next_step=step, have=0, want=0, holders={})
+        raise gravest(what, next_step=step)

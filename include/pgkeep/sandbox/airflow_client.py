@@ -1,6 +1,7 @@
 """The sandbox's Airflow as a user of its REST API sees it."""
 
 import contextlib
+import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -142,6 +143,10 @@ class Airflow:
         """All task instances of a run, by task."""
         found = self.get(f"/dags/{run.dag}/dagRuns/{run.id}/taskInstances")["task_instances"]
         return {task["task_id"]: task for task in found}
+
+    def connect(self, connection: Mapping[str, Any]) -> None:
+        """Adds a connection, as the REST API describes one; `extra` may be an object. Raises Unavailable."""
+        self._done("POST", "/connections", json={**connection, "extra": json.dumps(connection.get("extra", {}))})
 
     def get(self, path: str) -> Any:
         """What the REST API answers there. Raises Unavailable."""

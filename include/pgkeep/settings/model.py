@@ -5,59 +5,32 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from pgkeep.errors import ConfigError
-from pgkeep.model import KeyFingerprint
+from pgkeep.freshness import Limits
 from pgkeep.retention import Policy
 from pgkeep.settings import values
+from pgkeep.settings.alerts import Alerts
+from pgkeep.settings.alerts import alerts as read_alerts
+from pgkeep.settings.keys import Keys
+from pgkeep.settings.keys import keys as read_keys
 from pgkeep.settings.table import setting, table
+from pgkeep.settings.vault import Vault
+from pgkeep.settings.vault import vault as read_vault
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
-    """One peer of the private cluster. The first of them is this node's own and needs both doors."""
-
-    kubo: str | None = setting("connection of its Kubo RPC", values.name, default=None)
-    cluster: str | None = setting("connection of its IPFS Cluster REST API", values.name, default=None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vault:
-    """Where backups are kept."""
-
-    copies: int = setting("how many distinct peers must hold every object", values.count, default=3)
-    replication_hours: float = setting("how long a copy may take before the run fails", values.hours, default=24.0)
-    sweep_days: int = setting(
-        "days that what no journal names stays before an audit removes it", values.count, default=7
-    )
-    peers: tuple[Peer, ...] = setting("the peers, this node's own first", values.untouched)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Keys:
-    """Who can read, and who signs."""
-
-    gnupghome: Path = setting("directory of the GnuPG keyring", values.path)
-    node: KeyFingerprint = setting("fingerprint of this node's own key", values.fingerprint)
-    recipients: tuple[KeyFingerprint, ...] = setting("fingerprints of who can read the backups", values.fingerprints)
-    signers: tuple[KeyFingerprint, ...] = setting(
-        "fingerprints of further nodes whose signatures count (a former key of this node)",
-        values.fingerprints,
-        default=(),
-    )
-    passphrase_file: Path | None = setting(
-        "file with the passphrase of the private keys; without it gpg-agent asks", values.path, default=None
-    )
+HOURLY, DAILY = 3.0, 30.0
+"""Hours: two runs may fail in a row; a full backup may take six hours longer than the day before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """One database to keep. Every key may also stand in [defaults], except dbname."""
+    """One database to keep. Every key may also stand in [defaults], except dbname. `alerts`: the same for all."""
 
     name: str
+    alerts: Alerts = Alerts()
     connection: str = setting(
         "connection of its PostgreSQL server (or a URL without a password, which libpq finds in PGPASSFILE)",
         values.server,
@@ -141,6 +114,29 @@ class Database:
         default=2,
     )
 
+    newest_hours: float | None = setting(
+        "the newest moment that can be restored must be younger, in hours; else somebody is told. Default: 3 where "
+        "changes are kept, else 30",
+        values.hours,
+        default=None,
+    )
+    proven_days: float = setting(
+        "so many days old the newest full backup that a drill has proven may be", values.days, default=8.0
+    )
+    audit_days: float = setting("so many days ago the last audit may have been", values.days, default=3.0)
+    key_days: float = setting("so many days before a key expires somebody is told", values.days, default=14.0)
+
+    @property
+    def limits(self) -> Limits:
+        """How old what may be before somebody is told."""
+        hourly = self.capture != "none"
+        return Limits(
+            newest=timedelta(hours=self.newest_hours or (HOURLY if hourly else DAILY)),
+            proven=timedelta(days=self.proven_days),
+            audit=timedelta(days=self.audit_days),
+            retained=self.slot_limit_gb * 1_000_000_000,
+        )
+
     @property
     def policy(self) -> Policy:
         """What of it is kept."""
@@ -167,6 +163,7 @@ class Settings:
 
     vault: Vault
     keys: Keys
+    alerts: Alerts
     defaults: Mapping[str, Any]
     databases: Mapping[str, Database] = field(default_factory=dict)
 
@@ -183,7 +180,7 @@ class Settings:
     def newcomer(self, name: str, own: Mapping[str, Any]) -> Database:
         """A database that the file does not have yet, from [defaults] and `own`. Raises ConfigError."""
         problems: list[str] = []
-        database = _database(name, own, self.defaults, problems)
+        database = _database(name, {**self.defaults, **own}, self.alerts, problems)
         _refuse(problems)
         assert database is not None
         return database
@@ -192,28 +189,30 @@ class Settings:
 def parse(document: Mapping[str, Any]) -> Settings:
     """The settings in a parsed TOML document. Raises one ConfigError that lists every problem."""
     problems: list[str] = []
-    known = {"vault", "keys", "defaults", "databases"}
+    known = {"vault", "keys", "alerts", "defaults", "databases"}
     problems += [f"[{key}]: no such section; there are {', '.join(sorted(known))}" for key in document.keys() - known]
     sections = {key: _mapping(document, key, problems) for key in known}
-    vault = _vault(sections["vault"], problems)
-    keys = table(Keys, sections["keys"], where="keys", problems=problems)
+    vault = read_vault(sections["vault"], problems)
+    keys = read_keys(sections["keys"], problems)
+    alerts = read_alerts(sections["alerts"], problems)
     defaults = sections["defaults"]
     databases = {
-        name: _database(name, own, defaults, problems)
+        name: _database(name, {**defaults, **own}, alerts or Alerts(), problems)
         for name, own in sections["databases"].items()
         if _is_table(name, own, problems)
     }
     problems += _default_problems(defaults)
-    if vault is not None:
-        problems += [*_vault_problems(vault), *_sweep_problems(vault)]
-    if keys is not None:
-        problems += _key_problems(keys)
     problems += _clashes([database for database in databases.values() if database])
     _refuse(problems)
     assert vault is not None
     assert keys is not None
+    assert alerts is not None
     return Settings(
-        vault=vault, keys=keys, defaults=defaults, databases={name: found for name, found in databases.items() if found}
+        vault=vault,
+        keys=keys,
+        alerts=alerts,
+        defaults=defaults,
+        databases={name: found for name, found in databases.items() if found},
     )
 
 
@@ -239,61 +238,14 @@ def _is_table(name: str, own: object, problems: list[str]) -> bool:
     return isinstance(own, Mapping)
 
 
-def _vault(own: Mapping[str, Any], problems: list[str]) -> Vault | None:
-    listed = own.get("peers", [])
-    if not (isinstance(listed, list) and all(isinstance(peer, Mapping) for peer in listed)):
-        problems.append("vault.peers: is not a list of sections; write [[vault.peers]] once for each peer")
-        return None
-    peers = [table(Peer, peer, where=f"vault.peers[{i}]", problems=problems) for i, peer in enumerate(listed)]
-    return table(Vault, {**own, "peers": tuple(filter(None, peers))}, where="vault", problems=problems)
-
-
-def _database(name: str, own: Mapping[str, Any], defaults: Mapping[str, Any], problems: list[str]) -> Database | None:
-    merged = {"dbname": name, **defaults, **own}
-    return table(Database, merged, where=f"databases.{name}", problems=problems, given={"name": name})
+def _database(name: str, own: Mapping[str, Any], alerts: Alerts, problems: list[str]) -> Database | None:
+    given = {"name": name, "alerts": alerts}
+    return table(Database, {"dbname": name, **own}, where=f"databases.{name}", problems=problems, given=given)
 
 
 def _default_problems(defaults: Mapping[str, Any]) -> Iterator[str]:
     if "dbname" in defaults:
         yield "defaults.dbname: would make every database the same one; write it in [databases.NAME]"
-
-
-def _vault_problems(vault: Vault) -> Iterator[str]:
-    if not vault.peers:
-        yield "vault.peers: there are none; write [[vault.peers]] with kubo and cluster for this node's own peer"
-        return
-    if vault.peers[0].kubo is None:
-        yield "vault.peers[0]: this node's own peer needs its Kubo; write kubo = (and cluster =, to write)"
-    for i, peer in enumerate(vault.peers):
-        if (peer.kubo, peer.cluster) == (None, None):
-            yield f"vault.peers[{i}]: names no connection; write kubo = or cluster =, or both"
-    if vault.copies > len(vault.peers):
-        yield (
-            f"vault.copies: is {vault.copies}, but there are {len(vault.peers)} peers; "
-            f"write at most {len(vault.peers)}, or add [[vault.peers]]"
-        )
-    doors = Counter(door for peer in vault.peers for door in (peer.kubo, peer.cluster) if door)
-    for door, times in doors.items():
-        if times > 1:
-            yield f"vault.peers: {door} stands {times} times; every peer has connections of its own"
-
-
-def _sweep_problems(vault: Vault) -> Iterator[str]:
-    if 24 * vault.sweep_days <= vault.replication_hours:
-        yield (
-            f"vault.sweep_days: is {vault.sweep_days}, but copies may take {vault.replication_hours:g} hours; "
-            "write more, or what still waits for its copies would be removed"
-        )
-
-
-def _key_problems(keys: Keys) -> Iterator[str]:
-    if not keys.recipients:
-        yield "keys.recipients: there are none; write the fingerprint of at least one key that can read the backups"
-    for fingerprint, times in Counter(keys.recipients).items():
-        if times > 1:
-            yield f"keys.recipients: {fingerprint} stands {times} times; write it once"
-    if keys.node in keys.recipients:
-        yield "keys.node: is also a recipient; a node never reads its backups, give it a key of its own"
 
 
 def _clashes(databases: list[Database]) -> Iterator[str]:

@@ -2,8 +2,11 @@
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import datetime
+from email.utils import parseaddr
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pendulum
@@ -94,6 +97,13 @@ def hours(value: object) -> float:
     return float(value)
 
 
+def days(value: object) -> float:
+    """A positive number of days."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 10_000:
+        raise ValueError("write a number of days above 0")
+    return float(value)
+
+
 def share(value: object) -> float:
     """A part of a whole."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
@@ -141,6 +151,35 @@ def timezone(value: object) -> str:
     """A time zone by its IANA name."""
     if not isinstance(value, str) or value not in pendulum.timezones():
         raise ValueError('write the name of a time zone, for example "Europe/Brussels"')
+    return value
+
+
+def address(value: object) -> str:
+    """One mail address, with or without a name before it."""
+    found = parseaddr(value)[1] if isinstance(value, str) else ""
+    if not re.fullmatch(r"[^@\s,;]+@[^@\s,;]+", found) or re.search(r"[\r\n]", str(value)):
+        raise ValueError('write a mail address, for example "operators@example.org"')
+    return str(value)
+
+
+def addresses(value: object) -> tuple[str, ...]:
+    """A list of mail addresses."""
+    if not isinstance(value, list):
+        raise ValueError('write a list, ["operators@example.org"]')
+    return tuple(address(item) for item in value)
+
+
+def dotted(value: object) -> str:
+    """The dotted name of a class."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", value):
+        raise ValueError('write the dotted name of a class, as "package.module.Class"')
+    return value
+
+
+def arguments(value: object) -> Mapping[str, Any]:
+    """Keyword arguments, as a TOML table."""
+    if not isinstance(value, Mapping) or not all(key.isidentifier() for key in value):
+        raise ValueError("write a table of keyword arguments, { name = .. }")
     return value
 
 

@@ -6,7 +6,7 @@ import json
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pgkeep.errors import ConfigError, Corrupted
 from pgkeep.model import KeyFingerprint
@@ -57,7 +57,7 @@ class MemorySealer:
         if header["by"] not in self.trusted:
             raise Corrupted(f"signed by {header['by']}, whom nobody trusts", next_step="find out who that is")
 
-    def problems(self, now: datetime) -> Sequence[Complaint]:
+    def problems(self, now: datetime, *, soon: timedelta = timedelta(0)) -> Sequence[Complaint]:
         return self.complaints
 
     def _parse(self, cipher: Iterable[bytes]) -> tuple[dict[str, str], bytes]:

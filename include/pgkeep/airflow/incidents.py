@@ -1,0 +1,99 @@
+"""What is told to people, and when: one letter when something goes wrong, and one when it is over. Pure.
+
+A letter lies in its incident's outbox until every way has taken it: a mail server that is down loses none.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+
+from pgkeep.model import Instant
+
+MOST_LETTERS = 20
+"""That many wait, at most, for a way that takes none: the newest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """`ways`: over which it has still to go."""
+
+    subject: str
+    text: str
+    ways: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastWords:
+    """Why a try of a task failed, in its own words, and on which topics. The DAG's callbacks see no exception."""
+
+    run: str
+    task: str
+    attempt: int
+    what: str
+    topics: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """What is wrong with a DAG. `since`: when somebody first heard of it, None: all is well; `topics`: what of."""
+
+    dag: str
+    since: Instant | None
+    topics: tuple[str, ...]
+    words: LastWords | None
+    outbox: tuple[Letter, ...]
+
+    @property
+    def forgettable(self) -> bool:
+        """Nothing is wrong, and there is nothing to say."""
+        return self.since is None and self.words is None and not self.outbox
+
+    def words_of(self, *, run: str, task: str | None, attempt: int | None) -> LastWords | None:
+        """What that very try of the task has said, or None: it was killed, say."""
+        words = self.words
+        return words if words and (words.run, words.task, words.attempt) == (run, task, attempt) else None
+
+
+Ways = Collection[str]
+Write = Callable[[], tuple[str, str]]
+"""Writes a letter: its subject and text. Called only if there is one to write."""
+
+
+def nothing(dag: str) -> Incident:
+    """All is well."""
+    return Incident(dag=dag, since=None, topics=(), words=None, outbox=())
+
+
+def wrong(incident: Incident, topics: Collection[str], *, ways: Ways, now: Instant, write: Write) -> Incident:
+    """A run has failed, because of `topics`. There is a letter only if one of these is new.
+
+    What is no topic any more is told again when it comes back.
+    """
+    known = tuple(sorted(topics))
+    if not set(topics) <= set(incident.topics):
+        incident = _with_letter(incident, write(), ways)
+    return replace(incident, since=incident.since or now, topics=known)
+
+
+def late(incident: Incident, topic: str, *, ways: Ways, now: Instant, write: Write) -> Incident:
+    """A run has not ended in time: beside what is wrong already."""
+    return wrong(incident, {*incident.topics, topic}, ways=ways, now=now, write=write)
+
+
+def over(incident: Incident, *, ways: Ways, write: Write) -> Incident:
+    """A run has ended well. There is a letter only if something was wrong."""
+    if incident.since is not None:
+        incident = _with_letter(incident, write(), ways)
+    return replace(incident, since=None, topics=(), words=None)
+
+
+def delivered(incident: Incident, letter: Letter, ways: Ways) -> Incident:
+    """That letter has gone over these ways."""
+    left = replace(letter, ways=tuple(way for way in letter.ways if way not in ways))
+    outbox = (left if waiting == letter else waiting for waiting in incident.outbox)
+    return replace(incident, outbox=tuple(waiting for waiting in outbox if waiting.ways))
+
+
+def _with_letter(incident: Incident, written: tuple[str, str], ways: Ways) -> Incident:
+    subject, text = written
+    outbox = (*incident.outbox, Letter(subject=subject, text=text, ways=tuple(ways)))
+    return replace(incident, outbox=outbox[-MOST_LETTERS:])

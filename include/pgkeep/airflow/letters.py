@@ -1,0 +1,85 @@
+"""The letters: what has happened, what can still be restored, what to do, and where to look. No secrets, no data."""
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from airflow.sdk import conf
+
+from pgkeep.airflow.incidents import Incident, LastWords
+from pgkeep.airflow.memory import JournalMemory
+from pgkeep.settings import Database, Settings
+
+Written = tuple[str, str]
+"""Subject and text."""
+
+
+def failure(
+    settings: Settings, dag_id: str, run_id: str, *, task: str | None, words: LastWords | None, link: str | None
+) -> Written:
+    """A run has failed. `words`: of the task, if it has left any."""
+    why = words.what if words else "it left no word, so it may have been killed. Next: read its log"
+    return f"pgkeep: {dag_id} FAILED", _text(
+        f"Run {run_id} of {dag_id} failed" + (f" in task {task}." if task else "."),
+        f"Why: {why}",
+        _restorable(settings, dag_id),
+        "When that is mended, clear the task: it goes on from there.",
+        link or _run_link(dag_id, run_id),
+        "You are not told of further failed runs of this DAG for the same reason before it is over.",
+    )
+
+
+def hanging(settings: Settings, dag_id: str, run_id: str) -> Written:
+    """A run has not ended in time."""
+    return f"pgkeep: {dag_id} HANGS", _text(
+        f"Run {run_id} of {dag_id} has not ended in time.",
+        _restorable(settings, dag_id),
+        "Next: look what it waits for; a task that does nothing any more can be cleared.",
+        _run_link(dag_id, run_id),
+    )
+
+
+def recovery(settings: Settings, incident: Incident, run_id: str) -> Written:
+    """It is over."""
+    return f"pgkeep: {incident.dag} is well again", _text(
+        f"Run {run_id} of {incident.dag} has ended well. Something was wrong since {incident.since}.",
+        _restorable(settings, incident.dag),
+        _run_link(incident.dag, run_id),
+    )
+
+
+def journal(database: Database, *, version: int, entries: int, entry: int) -> Written:
+    """The journal itself, after full backup `entry`."""
+    return f"pgkeep: journal of {database.name}, version {version}", _text(
+        f"Full backup {entry} of {database.name} is complete. Attached is version {version} of its journal, which "
+        f"names all its {entries} backups: encrypted and signed, exactly as the peers hold it.",
+        "Keep this mail. When everything else is lost, it, a recipient's private key and one living peer bring the "
+        "database back (docs/disaster.md). When a version that you have in a mail is higher than that of "
+        f"pgkeep list {database.name}, somebody has put an older journal in its place.",
+    )
+
+
+def _text(*paragraphs: str) -> str:
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def _restorable(settings: Settings, dag_id: str) -> str:
+    """As it was last seen: the journal itself is not read here, for this process may have neither keys nor peers."""
+    database = of_dag(dag_id, list(settings.databases.values()))
+    seen = JournalMemory(database.slug).seen() if database else None
+    if database is None or seen is None or seen.moment is None:
+        return "What can be restored is not known here: pgkeep list NAME shows it."
+    return (
+        f"{database.name} can be restored as it was at {seen.moment}: entry {seen.entry}, as of version "
+        f"{seen.sequence} of its journal, the newest that was seen."
+    )
+
+
+def of_dag(dag_id: str, databases: Sequence[Database]) -> Database | None:
+    """The database that `pgkeep_<slug>_<story>` keeps."""
+    slug = dag_id.removeprefix("pgkeep_").rpartition("_")[0]
+    return next((found for found in databases if found.slug == slug), None)
+
+
+def _run_link(dag_id: str, run_id: str) -> str:
+    base: str = conf.get("api", "base_url", fallback="http://localhost:8080/")
+    return f"{base.rstrip('/')}/dags/{dag_id}/runs/{quote(run_id)}"

@@ -1,0 +1,152 @@
+"""What Airflow remembers for us, as Airflow Variables: incidents, and how far each journal had come.
+
+Tasks, the callbacks of DAGs (in the dag-processor) and those of deadlines (in the triggerer) all reach them, and they
+survive all of these. In `dag.test` callbacks run outside of any of them: then the metadata database is asked directly.
+Nothing here is a secret. What cannot be remembered is said in a log, and fails nothing.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+from pgkeep import records
+from pgkeep.airflow.incidents import Incident, LastWords, nothing
+from pgkeep.freshness import Recollection, Seen, later
+
+log = logging.getLogger(__name__)
+
+INCIDENT, SEEN = "pgkeep_incident__", "pgkeep_seen__"
+R = TypeVar("R")
+
+
+class Store(Protocol):
+    """Texts by key."""
+
+    def get(self, key: str) -> str | None: ...
+    def set(self, key: str, text: str, description: str) -> None: ...
+    def delete(self, key: str) -> None: ...
+    def keys(self, prefix: str) -> Sequence[str]: ...
+
+
+def store() -> Store:
+    """Where Variables are, seen from this process."""
+    from airflow.sdk.execution_time import task_runner
+
+    if hasattr(task_runner, "SUPERVISOR_COMMS"):
+        return _Variables()
+    from pgkeep.airflow.memory_database import MetadataDatabase
+
+    return MetadataDatabase()
+
+
+class _Variables:
+    """As tasks and callbacks reach them."""
+
+    def get(self, key: str) -> str | None:
+        from airflow.sdk import Variable
+
+        found: str | None = Variable.get(key, default=None)
+        return found
+
+    def set(self, key: str, text: str, description: str) -> None:
+        from airflow.sdk import Variable
+
+        Variable.set(key, text, description=description)
+
+    def delete(self, key: str) -> None:
+        from airflow.sdk import Variable
+
+        Variable.delete(key)
+
+    def keys(self, prefix: str) -> Sequence[str]:
+        from airflow.sdk import Variable
+
+        return list(Variable.keys(prefix))
+
+
+# --- incidents ---------------------------------------------------------------------------------------------------
+
+
+def incident(dag: str) -> Incident:
+    """What is known to be wrong with that DAG."""
+    found = _quietly(lambda: _read(Incident, f"{INCIDENT}{dag}"), f"what was told of {dag}")
+    return found or nothing(dag)
+
+
+def incidents() -> Iterator[Incident]:
+    """All of which something is known."""
+    keys = _quietly(lambda: store().keys(INCIDENT), "what was told") or ()
+    yield from (incident(key.removeprefix(INCIDENT)) for key in keys)
+
+
+def keep_incident(found: Incident) -> None:
+    """Remembers it; nothing is kept of a DAG with which all is well."""
+    key = f"{INCIDENT}{found.dag}"
+    if found.forgettable:
+        _quietly(lambda: _remove(key), f"that {found.dag} is well")
+    else:
+        about = "What pgkeep has told people of this DAG. Remove it, and it tells them anew."
+        _quietly(lambda: store().set(key, _text(found), about), f"what is told of {found.dag}")
+
+
+def keep_words(dag: str, words: LastWords) -> None:
+    """Remembers why a try has failed, for the callback that tells people."""
+    keep_incident(replace(incident(dag), words=words))
+
+
+# --- journals ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class JournalMemory:
+    """A `freshness.Memory` in a Variable, and what else is known of the journal of that database (by its slug)."""
+
+    slug: str
+    further: tuple[Recollection, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return f"{SEEN}{self.slug}"
+
+    def seen(self) -> Seen | None:
+        """The highest version that was seen, or None."""
+        return _quietly(lambda: _read(Seen, self.key), f"the journal of {self.slug}")
+
+    def recall(self) -> Sequence[Recollection]:
+        seen = self.seen()
+        if seen is None:
+            return self.further
+        where = f"Airflow's Variable {self.key}"
+        return (Recollection(seen=seen, where=where, forget=f"remove {where}"), *self.further)
+
+    def keep(self, seen: Seen) -> None:
+        about = "How far pgkeep has seen this journal. An older one is refused; remove this to accept one."
+        found = later(self.seen(), seen)
+        _quietly(lambda: store().set(self.key, _text(found), about), f"the journal of {self.slug}")
+
+
+# --- the edge ----------------------------------------------------------------------------------------------------
+
+
+def _read(cls: type[R], key: str) -> R | None:
+    text = store().get(key)
+    return None if text is None else records.decode(cls, json.loads(text))
+
+
+def _remove(key: str) -> None:
+    if store().get(key) is not None:
+        store().delete(key)
+
+
+def _text(record: object) -> str:
+    return json.dumps(records.encode(record), indent=1)
+
+
+def _quietly(ask: Callable[[], R], what: str) -> R | None:
+    try:
+        return ask()
+    except Exception as error:
+        log.warning("Airflow does not remember %s: %s: %s", what, type(error).__name__, error)
+        return None

@@ -1,0 +1,46 @@
+"""How far a journal had come when `pgkeep check` last looked: a file of its user, far from the cluster and Airflow."""
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from pgkeep import records
+from pgkeep.errors import Corrupted
+from pgkeep.freshness import Recollection, Seen
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A `Memory` in the user's state directory."""
+
+    database: str
+
+    @property
+    def path(self) -> Path:
+        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        return state / "pgkeep" / f"{quote(self.database, safe='')}.seen.json"
+
+    def recall(self) -> Sequence[Recollection]:
+        try:
+            seen = records.from_bytes(Seen, self.path.read_bytes())
+        except FileNotFoundError:
+            return ()
+        except (OSError, Corrupted) as error:
+            log.warning("%s cannot be read, so an older journal would not be noticed: %s", self.path, error)
+            return ()
+        return (Recollection(seen=seen, where=str(self.path), forget=f"remove {self.path}"),)
+
+    def keep(self, seen: Seen) -> None:
+        new = self.path.with_suffix(".new")
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(records.to_bytes(seen))
+            new.replace(self.path)
+        except OSError as error:
+            log.warning("%s cannot be written, so an older journal would not be noticed: %s", self.path, error)

@@ -1,0 +1,328 @@
+"""Whether a database is kept as it should be, now. Pure: its journal, what else is known, and a moment in; what is
+late, wrong, or about to be, out.
+
+It must hold when clocks jump, so time is the journal's own wherever that is possible: a clock that is behind the newest
+line of the journal is said, and that line's time taken instead. Numbers, not times, say whether a journal is older than
+one that was seen before.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, Protocol
+
+from pgkeep.chain import places
+from pgkeep.errors import ConfigError, Corrupted, NotReplicated, NotRestorable, Overdue, PgkeepError
+from pgkeep.journal import Head, Journal
+from pgkeep.model import Cid, Entry, Instant, instant
+from pgkeep.plan import Point, RecoveryPlan, plan
+from pgkeep.progress import human_size, human_time
+
+Topic = Literal["rollback", "clock", "newest", "proven", "audit", "retained", "copies", "keys"]
+"""What a concern is about. Somebody who was told of one is not told of it again before it is over."""
+CLOCKS_APART = timedelta(minutes=10)
+"""That far two machines' clocks may differ."""
+GRAVEST_FIRST = (Corrupted, ConfigError, Overdue, NotReplicated)
+REFUSED = "see docs/operating.md, 'A journal that is refused'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How old what may be: the newest moment that can be restored, the newest proven full backup, the last audit.
+
+    `retained`: bytes that the source may keep for the next collection, before the changes are given up.
+    """
+
+    newest: timedelta
+    proven: timedelta
+    audit: timedelta
+    retained: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """How far a journal had come when somebody looked: version and object; the newest moment that could be restored,
+    and the entry that shows it. `cid` is None where only the number is known.
+    """
+
+    sequence: int
+    cid: Cid | None
+    moment: Instant | None
+    entry: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recollection:
+    """What is remembered outside of the cluster. `where`, and how to let go of it, for people."""
+
+    seen: Seen
+    where: str
+    forget: str
+
+
+class Memory(Protocol):
+    """Remembers how far the journal of one database had come, where nobody with access to the cluster can change it."""
+
+    def recall(self) -> Sequence[Recollection]:
+        """All that is remembered; nothing, where nobody has looked yet."""
+
+    def keep(self, seen: Seen) -> None:
+        """Remembers it. What goes wrong is for the log only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortage:
+    """An entry of which fewer peers hold everything than were asked to; `holders`: what the peers say."""
+
+    entry: int
+    have: int
+    want: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyTrouble:
+    """A key that serves no more, or not for long."""
+
+    what: str
+    next_step: str
+    fatal: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known. `audited`: when the last audit ended, None: there was none yet. `drills`: whether there are any.
+
+    `retained`: bytes that the source keeps, None: not known, or nothing. `shortages`: of what a restore of the newest
+    moment needs.
+    """
+
+    head: Head
+    now: datetime
+    remembered: tuple[Recollection, ...]
+    audited: Instant | None
+    drills: bool
+    retained: int | None
+    shortages: tuple[Shortage, ...]
+    keys: tuple[KeyTrouble, ...]
+
+    @property
+    def journal(self) -> Journal:
+        return self.head.journal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concern:
+    """Something that somebody has to see to. `kind`: as what sort of error."""
+
+    topic: Topic
+    kind: type[PgkeepError]
+    what: str
+    next_step: str
+    shortage: Shortage | None = None
+
+
+def judge(facts: Facts, limits: Limits) -> tuple[Concern, ...]:
+    """All that is late or wrong, gravest first. Raises Corrupted: the chain is broken."""
+    found = [
+        *_rollback(facts),
+        *_clock(facts),
+        *_newest(facts, limits.newest),
+        *_proven(facts, limits.proven),
+        *_audit(facts, limits.audit),
+        *_retained(facts, limits.retained),
+        *_copies(facts),
+        *_keys(facts),
+    ]
+    return tuple(sorted(found, key=lambda concern: GRAVEST_FIRST.index(concern.kind)))
+
+
+def error(database: str, concerns: Sequence[Concern]) -> PgkeepError:
+    """All of them in one: of the gravest kind."""
+    first = concerns[0]
+    what = f"{database}: " + "; ".join(concern.what for concern in concerns)
+    step = "; ".join(dict.fromkeys(concern.next_step for concern in concerns))
+    if first.shortage is None:
+        return first.kind(what, next_step=step)
+    have, want = first.shortage.have, first.shortage.want
+    return NotReplicated(what, next_step=step, have=have, want=want, holders={})
+
+
+def newest(journal: Journal) -> RecoveryPlan | None:
+    """The way to the newest moment that can be restored, or None. Raises Corrupted: the chain is broken."""
+    try:
+        return plan(journal, Point())
+    except NotRestorable:
+        return None
+
+
+def sight(head: Head) -> Seen:
+    """What is to be remembered of a journal. Raises Corrupted: the chain is broken."""
+    way = newest(head.journal)
+    return Seen(
+        sequence=head.journal.sequence,
+        cid=head.cid,
+        moment=way.last.backup.cut.time if way else None,
+        entry=way.last.sequence if way else None,
+    )
+
+
+def later(one: Seen | None, other: Seen) -> Seen:
+    """What is remembered of two: the higher number, and the other one of two that are alike."""
+    return other if one is None or one.sequence <= other.sequence else one
+
+
+# --- one by one --------------------------------------------------------------------------------------------------
+
+
+def _rollback(facts: Facts) -> Iterator[Concern]:
+    head = facts.head
+    newer = [memory for memory in facts.remembered if _contradicts(memory.seen, head)]
+    if newer:
+        seen = " and ".join(f"{_version(memory.seen.sequence, memory.seen.cid)} ({memory.where})" for memory in newer)
+        forget = ", and ".join(memory.forget for memory in newer)
+        yield Concern(
+            topic="rollback",
+            kind=Corrupted,
+            what=f"its journal is at {_version(head.journal.sequence, head.cid)}, but what was seen before is {seen}: "
+            "newer versions were removed or replaced",
+            next_step=f"find out who can write to the cluster; {REFUSED}; if one of you has put it back on purpose, "
+            f"{forget}",
+        )
+
+
+def _contradicts(seen: Seen, head: Head) -> bool:
+    """Whether what was seen is newer, or another one of the same number."""
+    sequence = head.journal.sequence
+    return sequence < seen.sequence or (sequence == seen.sequence and seen.cid not in (None, head.cid))
+
+
+def _version(sequence: int, cid: Cid | None) -> str:
+    return f"version {sequence}" + (f" ({cid})" if cid else "")
+
+
+def _clock(facts: Facts) -> Iterator[Concern]:
+    line = facts.journal.written
+    if facts.now + CLOCKS_APART < _moment(line):
+        yield Concern(
+            topic="clock",
+            kind=ConfigError,
+            what=f"this machine's clock says {instant(facts.now)}, which is before the newest line of the journal "
+            f"({line}): ages are counted from that line",
+            next_step="set the clocks of all nodes by NTP",
+        )
+
+
+def _newest(facts: Facts, limit: timedelta) -> Iterator[Concern]:
+    way = newest(facts.journal)
+    since = _shown(way.last) if way else _first_line(facts.journal)
+    if _age(since, facts) <= limit:
+        return
+    what = (
+        f"the newest moment that can be restored is {since} (entry {way.last.sequence}), {_ago(since, facts)}"
+        if way
+        else f"there is nothing yet that can be restored, though its journal began {_ago(since, facts)}"
+    )
+    yield Concern(
+        topic="newest",
+        kind=Overdue,
+        what=f"{what}; {_words(limit)} are allowed",
+        next_step=f"see why the runs that make its backups fail, or do not begin; then: pgkeep backup "
+        f"{facts.journal.database}",
+    )
+
+
+def _proven(facts: Facts, limit: timedelta) -> Iterator[Concern]:
+    journal = facts.journal
+    if not (facts.drills and journal.entries):
+        return
+    order = places(journal)
+    fulls = sorted(filter(journal.is_proven, journal.entries), key=lambda e: (order[e.sequence], e.sequence))
+    proven = fulls[-1] if fulls else None
+    since = _shown(proven) if proven else _first_line(journal)
+    if _age(since, facts) > limit:
+        found = (
+            f"the newest full backup that a drill has proven is entry {proven.sequence}, of {since}"
+            if proven
+            else f"no drill has proven any full backup, though there are some since {since}"
+        )
+        yield Concern(
+            topic="proven",
+            kind=Overdue,
+            what=f"{found}, {_ago(since, facts)}; {_words(limit)} are allowed",
+            next_step=f"see why drills fail, or do not run; then: pgkeep drill {journal.database}",
+        )
+
+
+def _audit(facts: Facts, limit: timedelta) -> Iterator[Concern]:
+    if not facts.journal.entries:
+        return
+    since = facts.audited or _first_line(facts.journal)
+    if _age(since, facts) > limit:
+        ended = f"the last audit ended at {since}" if facts.audited else f"there was no audit since {since}"
+        yield Concern(
+            topic="audit",
+            kind=Overdue,
+            what=f"{ended}, {_ago(since, facts)}; {_words(limit)} are allowed",
+            next_step=f"see why audits do not run, or do not end; then: pgkeep audit {facts.journal.database}",
+        )
+
+
+def _retained(facts: Facts, limit: int) -> Iterator[Concern]:
+    if facts.retained is not None and facts.retained > limit / 2:
+        yield Concern(
+            topic="retained",
+            kind=Overdue,
+            what=f"its server keeps {human_size(facts.retained)} of WAL for the next collection of changes; from "
+            f"{human_size(limit)} on the changes are given up",
+            next_step=f"see why collections fail, or do not run; then: pgkeep backup {facts.journal.database}",
+        )
+
+
+def _copies(facts: Facts) -> Iterator[Concern]:
+    if facts.shortages:
+        worst = min(facts.shortages, key=lambda short: short.have - short.want)
+        entries = ", ".join(str(short.entry) for short in facts.shortages)
+        yield Concern(
+            topic="copies",
+            kind=NotReplicated,
+            what=f"entry {worst.entry}, which the newest moment needs, has {worst.have} copies instead of {worst.want} "
+            f"(fewer than wanted: {entries})",
+            next_step=f"bring missing peers back; then: pgkeep audit {facts.journal.database}",
+            shortage=worst,
+        )
+
+
+def _keys(facts: Facts) -> Iterator[Concern]:
+    for key in facts.keys:
+        kind = ConfigError if key.fatal else Overdue
+        yield Concern(topic="keys", kind=kind, what=key.what, next_step=key.next_step)
+
+
+# --- times -------------------------------------------------------------------------------------------------------
+
+
+def _first_line(journal: Journal) -> Instant:
+    """Since when the database is kept."""
+    return journal.entries[0].recorded if journal.entries else journal.written
+
+
+def _shown(entry: Entry) -> Instant:
+    """The moment that it shows, by two clocks, the source's and the writer's: one of them may have been ahead."""
+    return min(entry.backup.cut.time, entry.recorded)
+
+
+def _age(since: Instant, facts: Facts) -> timedelta:
+    """Counted up to the newest line of the journal, at least. An older line that was ahead is forgotten."""
+    return max(facts.now, _moment(facts.journal.written)) - _moment(since)
+
+
+def _ago(since: Instant, facts: Facts) -> str:
+    return f"{_words(_age(since, facts))} ago"
+
+
+def _words(length: timedelta) -> str:
+    return human_time(length.total_seconds())
+
+
+def _moment(text: Instant) -> datetime:
+    return datetime.fromisoformat(text)
