@@ -52,7 +52,6 @@ class Log:
     def capture(self) -> CsvlogCapture:
         return CsvlogCapture(
             source=self.database.source(),
-            slot=f"slot_{self.database.name}",
             measured=self.measured,
             directory=self.directory,
         )
@@ -285,13 +284,6 @@ def test_a_transaction_has_the_time_of_its_end(newest: Log) -> None:
     changes, _ = newest.carried(last)
     (words,) = {section.words for section, _ in sections([changes]) if section.kind == "transaction"}
     assert words[3] > str(moment).replace(" ", "T")
-
-
-def test_a_slot_of_another_time_is_let_go(newest: Log) -> None:
-    name = newest.capture.slot
-    newest.database.run(f"SELECT pg_create_physical_replication_slot('{name}', true)")
-    newest.begun()
-    assert newest.database.ask(f"SELECT 1 FROM pg_replication_slots WHERE slot_name = '{name}'") == []
 
 
 def test_after_a_gap_it_goes_on(log: Log) -> None:

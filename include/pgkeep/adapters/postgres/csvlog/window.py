@@ -40,7 +40,6 @@ from .transactions.groups import Collected, collect
 from .transactions.moments import Moment, begun, sampled
 
 PATIENCE = 30.0
-"""Seconds until our marks must stand in the log."""
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 RECONFIGURED = re.compile(rb'parameter "(\w+)" (?:changed|removed|cannot)')
 """What the server says when it has read its configuration anew; in English, which the preflight asks for."""
@@ -50,7 +49,8 @@ STATUS = "SELECT pg_xact_status(%s::text::xid8)"
 @dataclass(kw_only=True)
 class CsvlogWindow(CutWindow):
     """The moment that is `framed` in the log, and what was committed since the cut at which the source stood as `then`
-    says. Without `then`, the log is read only from here on. `last_try`: no other moment will do.
+    says. Without `then`, the log is read only from here on. `last_try`: no other moment will do. `patience`: seconds
+    until our marks must stand in the log.
     """
 
     framed: FramedMoment
@@ -59,6 +59,7 @@ class CsvlogWindow(CutWindow):
     settings: LogSettings
     then: LogPosition | None
     last_try: bool
+    patience: float = PATIENCE
     _marks: tuple[LogPlace, LogPlace] = field(init=False, repr=False)
     _place: LogPlace = field(init=False, repr=False)
     _cut: LogCut = field(init=False, repr=False)
@@ -70,7 +71,7 @@ class CsvlogWindow(CutWindow):
 
         Raises Unavailable, ConfigError, Inexact.
         """
-        first, second = (wait_for(self.files, mark, before, patience=PATIENCE) for mark in self.framed.marks)
+        first, second = (wait_for(self.files, mark, before, patience=self.patience) for mark in self.framed.marks)
         self._marks = first, second
         self._sequences = measure_sequences(self.snapshot.moment)
         self._place, self._cut = first, begun(self._moment(between(self.files, since=first, until=second)))
