@@ -326,6 +326,32 @@ def test_markers_and_rotation(newest: Log) -> None:
     assert len({words[3] for words in found}) == 2, "each has its time"
 
 
+def test_no_migration_waits_for_what_was_compared(log: Log) -> None:
+    log.database.run("CREATE VIEW seen AS SELECT k.id, p.b FROM kept k JOIN pair p ON p.a = k.id")
+    last = log.begun()
+    simple(log)
+    with log.capture.window(last) as window:
+        assert b"".join(window.changes())
+        log.database.run("SET lock_timeout = 100; LOCK TABLE kept, pair, once, keyless IN ACCESS EXCLUSIVE MODE")
+        log.database.run("SET lock_timeout = 100", "ALTER TABLE pair ADD COLUMN more int")
+
+
+@pytest.mark.parametrize("table", ["kept", "once"])
+def test_a_migration_is_not_waited_for(newest: Log, table: str) -> None:
+    """One of the tables has to be opened to be compared, the other already for the view that reads from it."""
+    newest.database.run("CREATE VIEW seen AS SELECT k.id, p.b FROM pair p JOIN kept k ON p.a = k.id")
+    last = newest.begun()
+    simple(newest)
+    with newest.capture.window(last) as window, newest.connect() as migration:
+        migration.execute("SET deadlock_timeout = '150ms'")
+        migration.execute(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(Disturbed, match="about to be changed"):
+            b"".join(window.changes())
+        migration.execute("LOCK TABLE kept, pair, keyless, parent IN ACCESS EXCLUSIVE MODE NOWAIT")
+        migration.execute("ROLLBACK")
+    assert newest.carried(last)[0]
+
+
 def test_a_log_that_is_gone_says_so(newest: Log) -> None:
     last = newest.begun()
     gone = newest.logging.current()

@@ -5,10 +5,11 @@ the log must explain it, by its key where the statements name keys. As many rows
 table too large to be read each time is only counted, by the server's statistics, which are some seconds late.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pgkeep.adapters.postgres.gate import literal, quoted, translated
+from pgkeep.adapters.postgres.guard import hold, in_passing
 from pgkeep.adapters.postgres.moment import Moment
 from pgkeep.adapters.postgres.relations import OF_USERS, RELATIONS
 from pgkeep.inventory import TableName
@@ -17,6 +18,10 @@ from pgkeep.visibility import visible
 from .judgement.conditions import joined
 from .model import Group, Write
 
+NAMES = f"""
+    SELECT n.nspname, c.relname FROM {RELATIONS} WHERE c.relkind = 'r' AND {OF_USERS} AND c.oid <> ALL (%s::oid[])
+"""  # noqa: S608 - no value of anybody's is in it
+# This opens the tables, so they must be held.
 TABLES = f"""
     SELECT n.nspname, c.relname, pg_table_size(c.oid)::int8,
            pg_stat_get_tuples_inserted(c.oid) + pg_stat_get_tuples_updated(c.oid) + pg_stat_get_tuples_deleted(c.oid),
@@ -124,13 +129,27 @@ def look(
     *,
     before: Before | None,
     told: Mapping[TableName, Explained],
-    without: Iterable[int],
+    without: Collection[int],
     budget: int,
 ) -> tuple[dict[str, str], str | None]:
     """A witness of each table, for the next cut; and what happened to one that `told` does not explain, or None.
 
-    `budget`: bytes of tables to read. Raises Unavailable, ConfigError.
+    `budget`: bytes of tables to read. The tables are held meanwhile, and then let go. Raises Disturbed (somebody is
+    about to change one, or has rewritten it since), Unavailable, ConfigError.
     """
+    with in_passing(moment):
+        hold(_names(moment, without), moment)
+        return _look(moment, before=before, told=told, without=without, budget=budget)
+
+
+def _look(
+    moment: Moment,
+    *,
+    before: Before | None,
+    told: Mapping[TableName, Explained],
+    without: Collection[int],
+    budget: int,
+) -> tuple[dict[str, str], str | None]:
     witnesses, why = dict[str, str](), None
     for table in _tables(moment, without):
         budget -= table.size
@@ -150,7 +169,13 @@ def _counts(text: str | None) -> Counts | None:
     return Counts(rows=None if rows == "-" else int(rows), writes=int(writes), explained=int(explained))
 
 
-def _tables(moment: Moment, without: Iterable[int]) -> Iterator[Table]:
+def _names(moment: Moment, without: Collection[int]) -> frozenset[TableName]:
+    with translated(moment.server):
+        rows = moment.connection.execute(NAMES, [list(without)]).fetchall()
+    return frozenset(TableName(schema=str(schema), name=str(name)) for schema, name in rows)
+
+
+def _tables(moment: Moment, without: Collection[int]) -> Iterator[Table]:
     with translated(moment.server):
         rows = moment.connection.execute(TABLES, [list(without)]).fetchall()
     for schema, name, size, writes, key in rows:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pgkeep.adapters.postgres import witnesses
 from pgkeep.adapters.postgres.cut_window import CutWindow
 from pgkeep.adapters.postgres.gate import translated
+from pgkeep.adapters.postgres.guard import in_passing
 from pgkeep.adapters.postgres.history import History
 from pgkeep.adapters.postgres.measure import measure_sequences
 from pgkeep.adapters.postgres.pgoutput.emission import Emission
@@ -131,7 +132,7 @@ class CsvlogWindow(CutWindow):
         assert self.then
         assert self.since
         stretch = between(self.files, since=self.then.place, until=self._marks[1])
-        with translated(self.snapshot.moment.server):
+        with in_passing(self.snapshot.moment):  # the definition of a view locks what it reads from
             catalog = survey(self.snapshot.moment.connection)
         ignored = {(table.schema, table.name) for table in self.snapshot.ignored.tables}
         temporary = {*self.then.temporary, *self.framed.temporary}
