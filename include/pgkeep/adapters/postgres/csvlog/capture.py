@@ -35,7 +35,6 @@ ALTER SYSTEM SET log_duration = on;
 ALTER SYSTEM SET log_min_duration_statement = -1;
 ALTER SYSTEM SET log_parameter_max_length = -1;
 ALTER SYSTEM SET log_min_messages = 'warning';
-ALTER SYSTEM SET log_disconnections = on;
 ALTER SYSTEM SET lc_messages = 'C';
 SELECT pg_reload_conf();
 {grants}"""

@@ -20,7 +20,8 @@ OCCUPIED = "SELECT count(*), coalesce(sum(size), 0)::int8 FROM pg_ls_logdir() WH
 
 SHOWS: dict[Mode, str] = {
     "all": "every statement of a client when it begins, BEGIN and COMMIT included; of a statement outside of a "
-    "transaction not when it ended: where its session has gone meanwhile, a run makes a full backup",
+    "transaction not when it ended: where its session has gone meanwhile, a run makes a full backup (unless "
+    "log_disconnections is on)",
     "all with durations": "every statement of a client when it begins, and that it ended",
     "mod": "INSERT, UPDATE, DELETE, TRUNCATE, COPY and DDL when they begin; neither COMMIT nor ROLLBACK, and nothing "
     "of what SELECT, WITH, DO and CALL write: only single statements of the simple protocol are carried",

@@ -25,6 +25,7 @@ from pgkeep.ports import Inexact
 from pgkeep.positions import LogCut, LogPlace
 from pgkeep.visibility import visible
 
+from .bounded import bounded
 from .changed import Before, explained, look
 from .cut import FramedMoment
 from .judgement.judge import Judge
@@ -138,7 +139,7 @@ class CsvlogWindow(CutWindow):
         temporary = {*self.then.temporary, *self.framed.temporary}
         collected = collect(
             self._rows(stretch),
-            judge=Judge(catalog=catalog, ignored=ignored, temporary=temporary).judge,
+            judge=bounded(Judge(catalog=catalog, ignored=ignored, temporary=temporary).judge),
             committed=self._committed,
             then=self.then.cut,
             before=visible(self.since.snapshot),
