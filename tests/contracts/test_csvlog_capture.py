@@ -242,6 +242,7 @@ def test_what_a_savepoint_hid_from_the_cut_is_noticed(newest: Log) -> None:
         session.execute("SAVEPOINT s")
         session.execute("UPDATE kept SET name = 'z' WHERE id = 9")
         session.execute("RELEASE s")
+        newest.database.run("INSERT INTO kept (id) VALUES (97)")  # a younger one than all of it
         _, last = newest.carried(last)
         session.commit()
         newest.database.run("DELETE FROM pair")  # what the transaction itself wrote

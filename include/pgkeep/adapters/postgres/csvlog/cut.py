@@ -24,7 +24,7 @@ from .transactions.moments import Running
 # As the log calls a session: the second in which its process began, and its number, both in hexadecimal digits.
 SESSION = "to_hex(floor(extract(epoch FROM a.backend_start))::int8) || '.' || to_hex(a.pid)"
 # Every transaction holds a lock on its own virtual id, from before its first row in the log until it has ended; and one
-# on its xid, when it has one. Subtransactions hold locks on theirs, too: these are younger.
+# on its xid, when it has one. Subtransactions hold locks on theirs, too, until they are released: these are younger.
 RUNNING = f"""
     WITH held AS MATERIALIZED (SELECT * FROM pg_locks WHERE granted)
     SELECT v.virtualxid, coalesce({SESSION}, ''), coalesce((
@@ -42,10 +42,18 @@ BOOT = """
     SELECT extract(epoch FROM pg_postmaster_start_time()) || ' ' || coalesce((
         SELECT extract(epoch FROM backend_start) FROM pg_stat_activity WHERE backend_type = 'checkpointer'), 0)
 """
-HELD = """
-    SELECT transactionid::text FROM pg_locks
+LOOKED_AT = 10_000
+"""Of transaction ids, the newest, each of which is asked for: while an old transaction runs there may be many."""
+# A subtransaction that was released holds no lock any more, but is in progress until the whole transaction has ended.
+HELD = f"""
+    SELECT (x & 4294967295)::text
+    FROM (SELECT pg_snapshot_xmin(s)::text::int8 AS oldest, pg_snapshot_xmax(s)::text::int8 AS next
+          FROM pg_current_snapshot() s) now,
+         generate_series(greatest(oldest, next - {LOOKED_AT}), next - 1) x
+    WHERE pg_xact_status(x::text::xid8) = 'in progress'
+    UNION SELECT transactionid::text FROM pg_locks
     WHERE locktype = 'transactionid' AND granted AND mode = 'ExclusiveLock' ORDER BY 1
-"""
+"""  # noqa: S608 - no value of anybody's is in it
 TEMPORARY = """
     SELECT DISTINCT relname FROM pg_class WHERE relpersistence = 't' AND relkind IN ('r', 'v', 'S', 'p') ORDER BY 1
 """
