@@ -291,6 +291,8 @@ def test_after_a_gap_it_goes_on(log: Log) -> None:
     last = log.begun()
     log.database.run("SELECT sneak()")
     last = log.gap(last)
+    assert last.link
+    assert last.link.exact is None
     with new_database(log.database.server, made=MADE) as copy:
         copy.run("INSERT INTO keyless VALUES (2)")
         simple(log)

@@ -3,11 +3,11 @@
 import pytest
 
 from pgkeep.adapters.postgres.csvlog.bounded import EACH, bounded
-from pgkeep.adapters.postgres.csvlog.model import Doubt, Exact, Verdict
+from pgkeep.adapters.postgres.csvlog.model import Doubt, Exact, Judgement
 from pgkeep.ports import Inexact
 
 
-def as_it_is(sql: bytes) -> Verdict:
+def as_it_is(sql: bytes) -> Judgement:
     if sql.startswith(b"SELECT"):
         return Exact(sql=b"", writes=())
     return Doubt(reason="odd") if sql == b"DO" else Exact(sql=sql, writes=())

@@ -33,6 +33,7 @@ def sample_position(slot: str = "", *, lsn: str = "0/0") -> SlotPosition:
         triggers="",
         definitions={},
         identities={},
+        tables={},
         witnesses=Witnesses(
             catalogs="",
             schema=NOTHING,
@@ -40,7 +41,6 @@ def sample_position(slot: str = "", *, lsn: str = "0/0") -> SlotPosition:
             globals=NOTHING,
             large_objects="",
             sequences=NOTHING,
-            tables={},
             ignored=(),
         ),
     )
@@ -129,7 +129,7 @@ class MemoryWindow(MemorySnapshot):
             since=self.since,
             position=sample_position(self.capture.slot, lsn=self.cut.lsn),
             gap=gap,
-            exact="proven",
+            exact="proven" if gap is None else None,
             transactions=self.transactions,
             changes=self.transactions,
             stale=(),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from pgkeep.ports import Inexact
 
-from .model import Doubt, Verdict
+from .model import Doubt, Judgement
 
 MOST = 512_000_000
 """Bytes; more in one window makes a full backup, which holds nothing."""
@@ -12,11 +12,11 @@ EACH = 1_500
 """Bytes that a statement takes beside its text, at most: 700 in long transactions, and more where each is its own."""
 
 
-def bounded(judge: Callable[[bytes], Verdict], *, most: int = MOST) -> Callable[[bytes], Verdict]:
+def bounded(judge: Callable[[bytes], Judgement], *, most: int = MOST) -> Callable[[bytes], Judgement]:
     """That judge, who raises Inexact when what he has found to hold would take more bytes than `most`."""
     held = count = 0
 
-    def judged(sql: bytes) -> Verdict:
+    def judged(sql: bytes) -> Judgement:
         nonlocal held, count
         verdict = judge(sql)
         if isinstance(verdict, Doubt) or verdict.sql:

@@ -68,27 +68,13 @@ Look = tuple[Running, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FramedMoment:
-    """`marks`: the messages that stand in the log before and behind the moment. `looks`: at the running transactions,
-    before the snapshot, after it, and after that. `connected`: the sessions of the database; `own`: those
-    that look. `temporary`: names of the temporary tables that any session has. `boot`, `clock`: see LogCut.
-    `held`: see LogPosition.
+class Frame:
+    """What is asked at the moment itself, one answer right after the other. `exported`: the name of its snapshot.
+
+    `marks`: the messages that stand in the log before and behind it. `looks`: at the running transactions, before the
+    snapshot, after it, and after that. `connected`: the sessions of the database. `clock`: see LogCut; `held`: see
+    LogPosition.
     """
-
-    moment: Moment
-    marks: tuple[bytes, bytes]
-    looks: tuple[Look, Look, Look]
-    connected: frozenset[bytes]
-    own: frozenset[bytes]
-    temporary: tuple[str, ...]
-    boot: str
-    clock: int
-    held: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Frame:
-    """What is asked at the moment itself, one answer right after the other. `exported`: the name of its snapshot."""
 
     marks: tuple[bytes, bytes]
     looks: tuple[Look, Look, Look]
@@ -103,6 +89,19 @@ class _Frame:
         neither to have ended before the moment, nor after it.
         """
         return not any(one.session in self.connected and not one.xid for look in self.looks for one in look)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FramedMoment:
+    """`own`: the sessions that look. `temporary`: names of the temporary tables that any session has. `boot`: see
+    LogCut.
+    """
+
+    moment: Moment
+    frame: Frame
+    own: frozenset[bytes]
+    temporary: tuple[str, ...]
+    boot: str
 
 
 @contextmanager
@@ -124,18 +123,14 @@ def framed_moment(server: Server, dbname: str) -> Iterator[FramedMoment]:
         (boot,) = _column(watcher, server, BOOT)
         yield FramedMoment(
             moment=moment,
-            marks=frame.marks,
-            looks=frame.looks,
-            connected=frame.connected,
+            frame=frame,
             own=frozenset((*ours, *own)),
             temporary=tuple(_column(watcher, server, TEMPORARY)),
             boot=boot,
-            clock=frame.clock,
-            held=frame.held,
         )
 
 
-def _frame(watcher: Session, seer: Session, server: Server, *, own: Collection[bytes]) -> _Frame:
+def _frame(watcher: Session, seer: Session, server: Server, *, own: Collection[bytes]) -> Frame:
     token = secrets.token_hex(16)
     with translated(server):
         seer.execute("ROLLBACK")
@@ -148,7 +143,7 @@ def _frame(watcher: Session, seer: Session, server: Server, *, own: Collection[b
     after, later = _running(watcher, server), _running(watcher, server)
     second = _mark(watcher, server, f"{token} 2")
     looks = tuple(tuple(one for one in look if one.session not in own) for look in (before, after, later))
-    return _Frame(
+    return Frame(
         marks=(first, second),
         looks=(looks[0], looks[1], looks[2]),
         connected=frozenset(name.encode() for name in connected),
