@@ -19,15 +19,16 @@ A run brings the journal up to now, at least to the end of its interval.
 | *a full backup is made* in that log | The changes could not be carried exactly. The reason: `pgkeep list NAME` |
 | *up for retry* | Something did not answer, or two runs met. Nothing to do, unless it stays so. |
 | `replicate` *deferred* | A peer is away: bring it back, within two hours. No worker is held meanwhile. |
-| `replicate` red | It stayed away. The source keeps the changes; the next run collects all of them again. |
+| `replicate` red | It stayed away. The source still has the changes; the next run collects all of them again. |
 | red | It will not mend itself. Do what the log's last error says after *Next*, then clear the task. |
 
-**Missed hours** need nothing: the source keeps the changes, and the next run collects them all. Where each hour is to
-have its run: *Trigger*, *Backfill*, *Missing Runs*. Scheduled runs, backfills, retries and runs by hand are safe in any
-order, and at once.
+**Missed hours** need nothing: the source keeps the changes (with `capture = "csvlog"`: as long as its log files stay),
+and the next run collects them all. Where each hour is to have its run: *Trigger*, *Backfill*, *Missing Runs*. Scheduled
+runs, backfills, retries and runs by hand are safe in any order, and at once.
 
-**While this DAG is paused** the source keeps its WAL, and nobody looks at `slot_limit_gb`: set `max_slot_wal_keep_size`
-there, and do not leave it paused.
+**While this DAG is paused**, with `capture = "logical"`, the source keeps its WAL, and nobody looks at `slot_limit_gb`:
+set `max_slot_wal_keep_size` there. With `capture = "csvlog"`, log files that go meanwhile make a full backup necessary.
+Do not leave it paused.
 
 Back again: `pgkeep restore NAME --into URL`, `[--at TIME]`.
 """

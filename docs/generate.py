@@ -25,6 +25,7 @@ WHO_ACTS = {
     "Unavailable": ("nobody yet", "Airflow tries again"),
     "Disturbed": ("nobody yet", "Airflow tries again"),
     "JournalMovedOn": ("nobody yet", "Airflow tries again"),
+    "LogUnavailable": ("nobody yet", "Airflow tries again; full backups go on without it"),
     "NotReplicated": ("nobody yet", "waits without a worker slot, fails at its deadline"),
     "Corrupted": ("you, now", "fails at once"),
     "NotRestorable": ("you", "fails at once"),

@@ -8,8 +8,8 @@ commit and letting go of the locks, and between the two looks that make one samp
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from pgkeep.adapters.postgres.csvlog.model import Doubt, Exact, Group, LogRow, Statement, Verdict, Write
-from pgkeep.adapters.postgres.csvlog.transactions.moments import Moment, Running, sampled
+from pgkeep.adapters.postgres.csvlog.model import Doubt, Exact, Group, Judgement, LogRow, Statement, Write
+from pgkeep.adapters.postgres.csvlog.transactions.moments import LogMoment, Running, sampled
 from pgkeep.visibility import Visible
 
 Rows = dict[str, str]
@@ -18,7 +18,7 @@ Pair = tuple[LogRow, Statement | None]
 READ = Exact(sql=b"", writes=())
 
 
-def judge(sql: bytes) -> Verdict:
+def judge(sql: bytes) -> Judgement:
     """What the statements of this database do; `doubt WHY`; all else reads."""
     match sql.decode().split():
         case ["put", key, _]:
@@ -306,7 +306,7 @@ class World:
             for session, vxid in vxids
         ]
 
-    def cut(self, take: Callable[[Moment, Rows, int], None], base: Callable[[], int]) -> Steps:
+    def cut(self, take: Callable[[LogMoment, Rows, int], None], base: Callable[[], int]) -> Steps:
         """A cut, given to `take` with the rows there were, and how much of the log there was. `base`: places' zero."""
         samples: tuple[list[Running], list[Running], list[Running]] = ([], [], [])
         first = self.note("1.1", "99/1", "DO", "pgkeep cut x 1")

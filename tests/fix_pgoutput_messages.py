@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from struct import pack
 
 from pgkeep.adapters.postgres.pgoutput.frames import SIGNATURE, TRAILER
-from pgkeep.adapters.postgres.pgoutput.translation import Message, Transaction, Translation, Verdict
+from pgkeep.adapters.postgres.pgoutput.translation import Decision, Message, Transaction, Translation
 
 NONCE = "ab" * 16
 
@@ -89,7 +89,7 @@ class Run:
     """A translation of these messages."""
 
     messages: Sequence[bytes]
-    verdicts: Callable[[Transaction], Verdict] = lambda _: Verdict.EMIT
+    verdicts: Callable[[Transaction], Decision] = lambda _: Decision.EMIT
     answer: bytes = b""
     encoding: str = "UTF8"
     always: dict[int, list[str]] = field(default_factory=dict)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from fix_postgres import Database
 from pgkeep.adapters.postgres import running
-from pgkeep.adapters.postgres.pgoutput.translation import Message, Transaction, Translation, Verdict
+from pgkeep.adapters.postgres.pgoutput.translation import Decision, Message, Transaction, Translation
 from pgkeep.adapters.postgres.programs import find_tools
 from pgkeep.adapters.postgres.value_texts import VALUE_TEXTS
 
@@ -43,7 +43,7 @@ def read_slot(database: Database, *, encoding: str = "UTF8") -> Iterator[bytes]:
 def translation(
     *,
     encoding: str = "UTF8",
-    judge: Callable[[Transaction], Verdict] = lambda _: Verdict.EMIT,
+    judge: Callable[[Transaction], Decision] = lambda _: Decision.EMIT,
     listen: Callable[[Message], bytes] = lambda _: b"",
     always: Mapping[int, Collection[str]] | None = None,
 ) -> Translation:

@@ -4,7 +4,8 @@
     ├── ConfigError       a setting is missing, or contradicts another      you      exit 3
     ├── Unavailable       a system did not answer; a retry may help         nobody   exit 4
     │   ├── Disturbed         somebody was in the way; again at once        nobody   exit 4
-    │   └── JournalMovedOn    another writer was faster; start again        nobody   exit 4
+    │   ├── JournalMovedOn    another writer was faster; start again        nobody   exit 4
+    │   └── LogUnavailable    the log of changes; a full backup needs none  nobody   exit 4
     ├── NotReplicated     fewer copies than asked, so far                   nobody   exit 5
     ├── Corrupted         bytes or journal disagree with the record         you, now exit 6
     ├── NotRestorable     no plan reaches that point                        you      exit 7
@@ -52,6 +53,10 @@ class Disturbed(Unavailable):
 
 class JournalMovedOn(Unavailable):
     """Another writer appended to the journal first. Nothing was written; the run starts again."""
+
+
+class LogUnavailable(Unavailable):
+    """The log from which changes are collected is not there, or cannot be read. A full backup needs none."""
 
 
 class NotReplicated(PgkeepError):

@@ -14,6 +14,7 @@ from typing import Literal
 from pgkeep.positions import LogPosition as LogPosition
 from pgkeep.positions import Position as Position
 from pgkeep.positions import SlotPosition as SlotPosition
+from pgkeep.positions import TableCounts as TableCounts
 from pgkeep.positions import Witnesses as Witnesses
 from pgkeep.scalars import Cid as Cid
 from pgkeep.scalars import Digest as Digest
@@ -48,14 +49,14 @@ class Link:
 
     `position` is kept for the chain's end alone: what is before it, nothing begins at any more.
     `gap`: why nothing carries from there to here, else None. `exact`: whether the way in which they were collected
-    proves that nothing is missing; else only a comparison does. `stale`: tables that are right at the entry's cut only,
-    not at the moments in between.
+    proves that nothing is missing, else only a comparison does; None of a gap. `stale`: tables that are right at the
+    entry's cut only, not at the moments in between.
     """
 
     since: Cut | None
     position: Position | None
     gap: str | None
-    exact: Exactness
+    exact: Exactness | None
     transactions: int
     changes: int
     stale: tuple[str, ...]

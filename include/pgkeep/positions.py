@@ -9,8 +9,8 @@ from pgkeep.scalars import Digest, Instant
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witnesses:
     """What has another value when something was changed that no row shows: catalogs (quick, now and then a false alarm)
-    and schema, the database's own properties, roles, large objects, sequences. `tables`: by name, of those that are
-    looked at as a whole. `ignored`: the tables whose rows are not kept.
+    and schema, the database's own properties, roles, large objects, sequences. `ignored`: the tables whose rows are not
+    kept.
     """
 
     catalogs: str
@@ -19,7 +19,6 @@ class Witnesses:
     globals: Digest
     large_objects: str
     sequences: Digest
-    tables: Mapping[str, str]
     ignored: tuple[str, ...]
 
 
@@ -32,7 +31,7 @@ class SlotPosition:
     transaction ended whose DDL is in what is kept. The rest are witnesses, too. `triggers`: of our own event triggers;
     `definitions`: of each object, by the oids of its catalog and its own, which is much where there are many; None,
     on the way to the journal: the same as at the cut before. `identities`: by table (its oid), the columns that are
-    GENERATED ALWAYS AS IDENTITY.
+    GENERATED ALWAYS AS IDENTITY; `tables`: by name, of those that the slot does not show.
     """
 
     slot: str
@@ -46,6 +45,7 @@ class SlotPosition:
     triggers: str
     definitions: Mapping[str, str] | None
     identities: Mapping[str, tuple[str, ...]]
+    tables: Mapping[str, str]
     witnesses: Witnesses
 
 
@@ -81,14 +81,13 @@ class LogCut:
     """What a cut found out about the transactions that ran at that moment. Places count from the position's place.
 
     `boot`: another one after each start of the server and after each crash. `clock`: the server's, in seconds since
-    1970. `first` and `second`: places of the markers
-    in the log, between which the snapshot was taken. `running`: the session by vxid (the virtual id of a transaction,
-    which the log shows) in the sample that was taken between the first marker and the snapshot; `xids`: the transaction
-    ids, as far as any sample knows them; `still`: the vxids that had none when the snapshot was taken, for certain.
-    `own`: sessions of pgkeep. `lines`: the last line, before the place, of each session that may go on, -1: not known;
-    `unread`: vxids that were running, of which nothing was read and may have been written; `blind`: what had begun
-    before that place may have run beside others of which nothing was read. `odd`: sessions that were set in a way that
-    may change what they say.
+    1970. `first` and `second`: places of the markers in the log, between which the snapshot was taken. `running`: the
+    session by vxid (the virtual id of a transaction, which the log shows) in the sample that was taken between the
+    first marker and the snapshot; `xids`: the transaction ids, as far as any sample knows them; `still`: the vxids that
+    had none when the snapshot was taken, for certain. `own`: sessions of pgkeep. `lines`: the last line, before the
+    place, of each session that may go on, -1: not known; `unread`: vxids that were running, of which nothing was read
+    and may have been written; `blind`: what had begun before that place may have run beside others of which nothing was
+    read. `odd`: sessions that were set in a way that may change what they say.
     """
 
     boot: str
@@ -106,13 +105,24 @@ class LogCut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TableCounts:
+    """A table at a cut: its rows (None: they were not counted); the rows ever written, by the server's statistics, when
+    it was last counted; and those that the log has explained since.
+    """
+
+    rows: int | None
+    writes: int
+    explained: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogPosition:
     """Where a source whose log is read stands at a cut, so that the next window is known to begin exactly there.
 
     `system`, `timeline` and `database` (its oid) say which history that is; `settings`: what it logs, and how.
     `place`: from where the log is to be read again. `temporary`: names of temporary tables that sessions had.
-    `held`: xids (32 bits), those of subtransactions too, that were under way when the snapshot had been taken. The
-    witnesses' `tables` are numbers of rows, and of rows ever written.
+    `held`: xids (32 bits), those of subtransactions too, that were under way when the snapshot had been taken.
+    `tables`: by name.
     """
 
     system: str
@@ -123,6 +133,7 @@ class LogPosition:
     cut: LogCut
     temporary: tuple[str, ...]
     held: tuple[int, ...]
+    tables: Mapping[str, TableCounts]
     witnesses: Witnesses
 
 

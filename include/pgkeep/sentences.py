@@ -66,13 +66,20 @@ def released(entry: Entry) -> str:
     )
 
 
-def removed(name: str, label: str, *, stands: str) -> str:
-    """What `pgkeep remove` has done, and what it left to its user. `stands`: the section in the file of settings."""
+def removed(name: str, label: str, *, stands: str, capture: str) -> str:
+    """What `pgkeep remove` has done, and what it left to its user. `stands`: the section in the file of settings;
+    `capture`: the way in which changes are collected.
+    """
+    again = {
+        "logical": "the next run, Airflow's too, puts everything back",
+        "csvlog": "the next run, Airflow's too, goes on from the server's log, which needs nothing of pgkeep in it",
+        "none": "full backups go on; they need nothing of pgkeep in it",
+    }[capture]
+    fulls = "" if capture == "none" else 'or, for full backups only, write capture = "none" in it; '
     return (
         f"{name}: nothing of pgkeep is in {label} any more; its backups stay (pgkeep list {name}).\n"
-        f"{stands} was left alone: as long as it is there, the next run, Airflow's too, puts everything back. "
-        'Next: delete that section; or, for full backups only, write capture = "none" in it; '
-        f"or begin anew: pgkeep init {name}"
+        f"{stands} was left alone: as long as it is there, {again}. "
+        f"Next: delete that section; {fulls}or begin anew: pgkeep init {name}"
     )
 
 

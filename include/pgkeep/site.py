@@ -8,12 +8,12 @@ from datetime import timedelta
 from pgkeep import approval, backup
 from pgkeep.adapters.ipfs import IpfsVault
 from pgkeep.adapters.openpgp import OpenPgpSealer
-from pgkeep.adapters.postgres import CsvlogCapture, LogicalCapture, PostgresSource
+from pgkeep.adapters.postgres import CsvlogCapture, LogicalCapture, PostgresSource, leftovers
 from pgkeep.approval import Approved, Memory, Proposal, Rules, Where, Wish
 from pgkeep.audit import GRACE, Audit
 from pgkeep.changes import Run
 from pgkeep.drill import Drill
-from pgkeep.errors import ConfigError, JournalMovedOn
+from pgkeep.errors import ConfigError, JournalMovedOn, LogUnavailable
 from pgkeep.journal_store import JournalStore
 from pgkeep.model import Entry, Instant, Origin, Replicated, Stored, Verdict
 from pgkeep.ports import Target, Watch
@@ -24,10 +24,13 @@ from pgkeep.settings import Database
 
 log = logging.getLogger(__name__)
 
+ALONE = "%s: a full backup is made that stands by itself, and the changes wait: %s. Next: %s"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """The adapters of one node for one database, wired. `capture` is None where only full backups are wanted.
+    """The adapters of one node for one database, wired. `capture` is None where only full backups are wanted. `slot`:
+    the name of its replication slot, which may be there from a time when changes were collected in another way.
 
     `scratch` opens what drills restore into: only where they run need its connection be known. `places`: where
     restores that a person approves may go, by the database's name there.
@@ -40,6 +43,7 @@ class Site:
     sealer: OpenPgpSealer
     source: PostgresSource
     capture: LogicalCapture | CsvlogCapture | None
+    slot: str
     journals: JournalStore
     scratch: Callable[[], Target] | None = None
     grace: timedelta = GRACE
@@ -140,19 +144,20 @@ class Site:
         )
 
     def full(self, *, origin: Origin, patience: float, watch: Watch, ancestry: bytes = b"") -> Stored:
-        """A full backup, captured: at the end of a link where changes are kept. `ancestry`: what it continues."""
-        if self._may_begin():
-            return self.run(origin=origin, patience=patience, ancestry=ancestry, watch=watch).full()
+        """A full backup, captured: at the end of a link where changes are kept. `ancestry`: what it continues.
+
+        A dump needs no log, so it does not fail for one: then it stands by itself.
+        """
+        if self.capture is not None:
+            try:
+                if isinstance(self.capture, CsvlogCapture):
+                    self.capture.require_log()
+                return self.run(origin=origin, patience=patience, ancestry=ancestry, watch=watch).full()
+            except LogUnavailable as missing:
+                log.warning(ALONE, self.database.name, missing.what, missing.next_step)
         return backup.capture(
             self.source, self.sealer, self.vault, self.journals, origin=origin, ancestry=ancestry, watch=watch
         )
-
-    def _may_begin(self) -> bool:
-        """Whether the full backup can stand in a chain of changes. A dump needs no log, so it does not fail for one."""
-        why = self.capture.silent() if isinstance(self.capture, CsvlogCapture) else None
-        if why:
-            log.warning("%s: no changes of %s are kept; its full backup stands by itself", why, self.database.name)
-        return self.capture is not None and why is None
 
     def record(
         self, replicated: Replicated, *, origin: Origin, patience: float, watch: Watch, until: Instant | None = None
@@ -160,9 +165,19 @@ class Site:
         """The backup's entry; changes that another run has overtaken are collected again from where that one ended."""
         late = replicated.sealed.backup
         try:
-            return backup.record(replicated, self.source, self.journals, self.vault)
+            entry = backup.record(replicated, self.source, self.journals, self.vault)
         except JournalMovedOn as moved:
             if late.link is None:
                 raise
             log.info("%s: collecting again from there", moved.what)
-        return self.run(origin=origin, patience=patience, watch=watch).again(late, until=until)
+            entry = self.run(origin=origin, patience=patience, watch=watch).again(late, until=until)
+        if entry.backup.kind == "full" and self.database.capture != "logical":
+            leftovers.tidy(self.source, self.slot)  # only now: the entry covers what the slot kept
+        return entry
+
+    def take_away(self) -> None:
+        """Takes everything of pgkeep out of the database, however its changes are or were kept.
+
+        Raises ConfigError, Unavailable.
+        """
+        leftovers.take_away(self.source, self.slot)

@@ -59,6 +59,7 @@ def site_of(
         sealer=sealer,
         source=source,
         capture=_capture(source, database),
+        slot=slot_name(database.name),
         journals=journals(settings, database.name, vault=vault, sealer=sealer),
         scratch=_scratch(database, connections, environ=environ),
         places=_places(database, connections, environ=environ),
@@ -95,8 +96,7 @@ def _capture(source: PostgresSource, database: Database) -> LogicalCapture | Csv
         return None
     measured = database.measured_mb * 1_000_000
     if database.capture == "csvlog":
-        slot, directory = slot_name(database.name), database.log_directory
-        return CsvlogCapture(source=source, slot=slot, measured=measured, directory=directory)
+        return CsvlogCapture(source=source, measured=measured, directory=database.log_directory)
     return LogicalCapture(
         source=source,
         slot=slot_name(database.name),

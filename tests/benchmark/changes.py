@@ -23,6 +23,7 @@ from fix_majors import Machine, machine
 from fix_pgoutput_sql import SLOT, apply, read_slot, translation
 from fix_postgres import Database, new_database
 from pgkeep.adapters.postgres import LogicalCapture
+from pgkeep.adapters.postgres.leftovers import take_away
 
 ROUNDS = 2
 SCHEMA = """
@@ -105,7 +106,7 @@ def _show_overhead(host: Machine, database: Database, *, changes: int) -> None:
     with capture.begin(None):
         pass
     _show_cost("with pgkeep", database, work, changes=changes)
-    capture.uninstall()
+    take_away(database.source(), "pgkeep_benchmark")
 
 
 def _show_cost(title: str, database: Database, work: str, *, changes: int) -> None:

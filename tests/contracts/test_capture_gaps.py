@@ -14,6 +14,7 @@ from fix_postgres import Database, new_database, quoted, server
 from pgkeep import chain
 from pgkeep.adapters.postgres import LogicalCapture, Server
 from pgkeep.adapters.postgres.guard import hold
+from pgkeep.adapters.postgres.leftovers import take_away
 from pgkeep.adapters.postgres.moment import open_moment
 from pgkeep.errors import ConfigError, Disturbed
 from pgkeep.inventory import TableName
@@ -130,7 +131,7 @@ def test_a_session_that_has_switched_event_triggers_off(server_of: Callable[[int
         database.run("SET event_triggers = off", "CREATE TABLE unseen (id int PRIMARY KEY)")
         with pytest.raises(Inexact, match="was changed where event triggers do not see it"):
             carried(database, last)
-        capture_of(database).uninstall()
+        take_away(database.source(), SLOT)
 
 
 def test_the_source_goes_on_exactly_after_a_gap(database: Database) -> None:
@@ -194,7 +195,7 @@ def test_a_chain_that_is_broken_says_why(database: Database, act: Callable[[Data
 
 def test_a_publication_where_nothing_else_is_ours_is_left_alone(database: Database) -> None:
     last = begun(database)
-    capture_of(database).uninstall()
+    take_away(database.source(), SLOT)
     database.run("CREATE PUBLICATION pgkeep")
     assert "publication pgkeep was dropped" in (capture_of(database).broken(last) or "")
     with pytest.raises(ConfigError, match="that pgkeep has not made"):

@@ -10,6 +10,7 @@ from fix_installation import install
 from fix_majors import NEWEST, OLDEST
 from fix_postgres import Database, new_database, new_role, quoted
 from pgkeep.adapters.postgres import LogicalCapture, Server
+from pgkeep.adapters.postgres.leftovers import take_away
 from pgkeep.errors import ConfigError
 from pgkeep.model import Backup
 from pgkeep.ports import Inexact
@@ -59,7 +60,7 @@ def test_a_keeper_in_a_database_that_its_administrator_has_prepared(
                 database.run(READS_ALL_13.format(role=quoted(role.name)))
             assert b"CREATE TABLE later" in carried(capture, last)[0]
             with pytest.raises(ConfigError, match="owner"):
-                capture.uninstall()
+                take_away(database.seen_by(role).source(), f"slot_{database.name}")
             assert capture.broken(last) is None, "what it may not remove still works"
 
 

@@ -52,7 +52,6 @@ class Log:
     def capture(self) -> CsvlogCapture:
         return CsvlogCapture(
             source=self.database.source(),
-            slot=f"slot_{self.database.name}",
             measured=self.measured,
             directory=self.directory,
         )
@@ -243,6 +242,7 @@ def test_what_a_savepoint_hid_from_the_cut_is_noticed(newest: Log) -> None:
         session.execute("SAVEPOINT s")
         session.execute("UPDATE kept SET name = 'z' WHERE id = 9")
         session.execute("RELEASE s")
+        newest.database.run("INSERT INTO kept (id) VALUES (97)")  # a younger one than all of it
         _, last = newest.carried(last)
         session.commit()
         newest.database.run("DELETE FROM pair")  # what the transaction itself wrote
@@ -287,17 +287,12 @@ def test_a_transaction_has_the_time_of_its_end(newest: Log) -> None:
     assert words[3] > str(moment).replace(" ", "T")
 
 
-def test_a_slot_of_another_time_is_let_go(newest: Log) -> None:
-    name = newest.capture.slot
-    newest.database.run(f"SELECT pg_create_physical_replication_slot('{name}', true)")
-    newest.begun()
-    assert newest.database.ask(f"SELECT 1 FROM pg_replication_slots WHERE slot_name = '{name}'") == []
-
-
 def test_after_a_gap_it_goes_on(log: Log) -> None:
     last = log.begun()
     log.database.run("SELECT sneak()")
     last = log.gap(last)
+    assert last.link
+    assert last.link.exact is None
     with new_database(log.database.server, made=MADE) as copy:
         copy.run("INSERT INTO keyless VALUES (2)")
         simple(log)
@@ -332,6 +327,32 @@ def test_markers_and_rotation(newest: Log) -> None:
     changes, _ = log.carried(last)
     found = [section.words for section, _ in sections([changes]) if section.kind == "transaction"]
     assert len({words[3] for words in found}) == 2, "each has its time"
+
+
+def test_no_migration_waits_for_what_was_compared(log: Log) -> None:
+    log.database.run("CREATE VIEW seen AS SELECT k.id, p.b FROM kept k JOIN pair p ON p.a = k.id")
+    last = log.begun()
+    simple(log)
+    with log.capture.window(last) as window:
+        assert b"".join(window.changes())
+        log.database.run("SET lock_timeout = 100; LOCK TABLE kept, pair, once, keyless IN ACCESS EXCLUSIVE MODE")
+        log.database.run("SET lock_timeout = 100", "ALTER TABLE pair ADD COLUMN more int")
+
+
+@pytest.mark.parametrize("table", ["kept", "once"])
+def test_a_migration_is_not_waited_for(newest: Log, table: str) -> None:
+    """One of the tables has to be opened to be compared, the other already for the view that reads from it."""
+    newest.database.run("CREATE VIEW seen AS SELECT k.id, p.b FROM pair p JOIN kept k ON p.a = k.id")
+    last = newest.begun()
+    simple(newest)
+    with newest.capture.window(last) as window, newest.connect() as migration:
+        migration.execute("SET deadlock_timeout = '150ms'")
+        migration.execute(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(Disturbed, match="about to be changed"):
+            b"".join(window.changes())
+        migration.execute("LOCK TABLE kept, pair, keyless, parent IN ACCESS EXCLUSIVE MODE NOWAIT")
+        migration.execute("ROLLBACK")
+    assert newest.carried(last)[0]
 
 
 def test_a_log_that_is_gone_says_so(newest: Log) -> None:

@@ -18,9 +18,9 @@ from fix_csvlog_server import RECOMMENDED, LoggingServer
 from fix_postgres import Database, eventually, new_database
 from pgkeep.adapters.postgres.csvlog.log.rows import Rows
 from pgkeep.adapters.postgres.csvlog.log.statements import statement
-from pgkeep.adapters.postgres.csvlog.model import Exact, LogRow, Verdict, Write
+from pgkeep.adapters.postgres.csvlog.model import Exact, Judgement, LogRow, Write
 from pgkeep.adapters.postgres.csvlog.transactions.groups import MISSING, RESTARTED, Collected, collect
-from pgkeep.adapters.postgres.csvlog.transactions.moments import Moment, Running, begun, sampled
+from pgkeep.adapters.postgres.csvlog.transactions.moments import LogMoment, Running, begun, sampled
 from pgkeep.positions import LogCut
 from pgkeep.visibility import Visible, visible
 
@@ -55,7 +55,7 @@ BOOT = "SELECT backend_start::text FROM pg_stat_activity WHERE backend_type = 'c
 KEY = re.compile(rb"INSERT INTO t VALUES \(\s*'?(\d+)'?,|UPDATE t SET .* WHERE id = (\d+)$", re.IGNORECASE)
 
 
-def judge(sql: bytes) -> Verdict:
+def judge(sql: bytes) -> Judgement:
     """Only INSERTs and UPDATEs of a number write here; that number is the key."""
     found = KEY.match(sql)
     if not found:
@@ -106,7 +106,7 @@ class Cuts:
             self.results["transactions"] += len(found.groups)
         self.kept = there
 
-    def _moment(self, marking: Connection, reading: Connection) -> tuple[Moment, set[int]]:
+    def _moment(self, marking: Connection, reading: Connection) -> tuple[LogMoment, set[int]]:
         token = secrets.token_hex(8)
         self._mark(marking, token, 1)
         before = self._sample(marking)
@@ -156,7 +156,7 @@ class Cuts:
         data = b"".join(file.read_bytes() for file in self.logging.files())[self.base :]
         return iter(Rows([data], database=self.database.name.encode(), lost=lambda lost: None))
 
-    def _collected(self, marking: Connection, now: Moment, then: LogCut, before: Visible) -> Collected:
+    def _collected(self, marking: Connection, now: LogMoment, then: LogCut, before: Visible) -> Collected:
         def committed(xid: int) -> bool | None:
             ((status,),) = marking.execute("SELECT pg_xact_status(%s::text::xid8)", [str(xid)]).fetchall()
             return None if status is None else status == "committed"

@@ -13,7 +13,7 @@ from fix_pgoutput_sql import NONCE, PUBLISHED, SLOT, apply, content, major, read
 from fix_pgoutput_types import KEYS, OTHERS, SCHEMA
 from fix_postgres import Database, new_database
 from pgkeep.adapters.postgres import Server
-from pgkeep.adapters.postgres.pgoutput.translation import Message, Transaction, Verdict
+from pgkeep.adapters.postgres.pgoutput.translation import Decision, Message, Transaction
 from pgkeep.ports import Inexact
 
 SEED = 4
@@ -251,11 +251,11 @@ def test_transactions_are_skipped_held_and_emitted(server: Server) -> None:
     with pair(server, "CREATE TABLE t (id int PRIMARY KEY)") as (origin, copy):
         origin.run(*(f"INSERT INTO t VALUES ({i})" for i in range(6)))
         order, positions = (
-            iter([Verdict.SKIP, Verdict.EMIT, Verdict.HOLD, Verdict.EMIT, Verdict.HOLD, Verdict.SKIP]),
+            iter([Decision.SKIP, Decision.EMIT, Decision.HOLD, Decision.EMIT, Decision.HOLD, Decision.SKIP]),
             list[int](),
         )
 
-        def judge(transaction: Transaction) -> Verdict:
+        def judge(transaction: Transaction) -> Decision:
             positions.append(transaction.commit_lsn)
             return next(order)
 
@@ -272,7 +272,7 @@ def test_what_the_stream_cannot_tell_is_said(server: Server) -> None:
     with pair(server, "CREATE TABLE t (id int PRIMARY KEY)") as (origin, _):
         origin.run("INSERT INTO t VALUES (1)")
 
-        def refuse(transaction: Transaction) -> Verdict:
+        def refuse(transaction: Transaction) -> Decision:
             raise Inexact("this was not asked for")
 
         with pytest.raises(Inexact, match="not asked for"):
@@ -292,6 +292,6 @@ def test_a_cut_is_heard_in_every_transaction(server: Server) -> None:
             heard.append(message)
             return b""
 
-        for verdict in Verdict:
+        for verdict in Decision:
             list(translation(judge=lambda _, verdict=verdict: verdict, listen=listen).sql(read_slot(origin)))  # type: ignore[misc]
         assert [message.prefix for message in heard] == ["pgkeep:cut", "pgkeep:cut", "pgkeep:ddl", "pgkeep:cut"]

@@ -44,6 +44,7 @@ class World:
             sealer=cast(Any, self.sealer),
             source=cast(Any, self.source),
             capture=cast(Any, self.capture),
+            slot="pgkeep_shop",
             journals=self.journals,
             scratch=lambda: self.scratch,
             places={"production": lambda _: self.production},

@@ -38,6 +38,7 @@ def test_a_server_that_is_well() -> None:
     assert all(line.startswith("ok      database it: ") for line in lines)
     assert any("every file of the server's data directory" in line for line in lines)
     assert any("boss" in line for line in lines)
+    assert any("no log shows what functions, triggers and COPY .. FROM STDIN write" in line for line in lines)
     assert not any("data directory" in line for line in said(replace(REPORT, by_sql=False)))
 
 
@@ -63,6 +64,23 @@ def test_each_setting_that_is_not(name: str, value: str, mark: str, step: str) -
     bad = [line for line in said(logging(**{name: value})) if not line.startswith("ok")]
     assert [line for line in bad if line.startswith(mark) and step in line], bad
     assert SETTINGS.digest != logging(**{name: value}).settings.digest
+
+
+@pytest.mark.parametrize(
+    ("changed", "follows"),
+    [
+        (
+            {"log_statement": "none", "log_min_duration_statement": "0"},
+            "a run that meets a write makes a full backup",
+        ),
+        ({"log_statement": "mod"}, "only single statements of the simple protocol"),
+        ({"log_duration": "off"}, "where its session has gone meanwhile"),
+    ],
+)
+def test_each_mode_says_what_follows(changed: dict[str, str], follows: str) -> None:
+    (line,) = [line for line in said(logging(**changed)) if follows in line]
+    assert line.startswith("warning")
+    assert "log_duration = 'on'; ALTER SYSTEM SET log_min_duration_statement = '-1'" in line
 
 
 @pytest.mark.parametrize(("language", "known"), [("C", True), ("C.UTF-8", True), ("ca_ES", False), ("", None)])

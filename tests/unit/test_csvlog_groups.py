@@ -10,7 +10,7 @@ from fix_csvlog_groups import World, judge
 from pgkeep import records
 from pgkeep.adapters.postgres.csvlog.transactions.control import Control, Kind, control
 from pgkeep.adapters.postgres.csvlog.transactions.groups import Collected, collect, counted
-from pgkeep.adapters.postgres.csvlog.transactions.moments import Moment, Running, begun, sampled
+from pgkeep.adapters.postgres.csvlog.transactions.moments import LogMoment, Running, begun, sampled
 from pgkeep.errors import Disturbed
 from pgkeep.ports import Inexact
 from pgkeep.positions import LogCut
@@ -31,7 +31,7 @@ class Log(World):
 
     def _moment(
         self, first: int, second: int, snapshot: Visible, running: tuple[Running, ...] = (), connected: str = "5.a 5.b"
-    ) -> Moment:
+    ) -> LogMoment:
         return sampled(
             (running, running, running),
             boot="boot",
@@ -45,7 +45,7 @@ class Log(World):
 
     def stop(
         self, *, running: tuple[Running, ...] = (), between: tuple[str, str] | None = None, connected: str = "5.a 5.b"
-    ) -> Moment:
+    ) -> LogMoment:
         first = self.note("1.1", "9/2", "DO", "1")
         if between:
             self.simple("5.b", between[0], between[1])
@@ -67,7 +67,12 @@ class Log(World):
 
 
 def found(
-    log: Log, now: Moment, *, begins_logged: bool = True, then: LogCut | None = None, rolled_back: tuple[int, ...] = ()
+    log: Log,
+    now: LogMoment,
+    *,
+    begins_logged: bool = True,
+    then: LogCut | None = None,
+    rolled_back: tuple[int, ...] = (),
 ) -> Collected:
     then = then or replace(begun(log.start), lines={}, blind=0)
     return collect(

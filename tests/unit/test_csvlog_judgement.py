@@ -14,7 +14,7 @@ from pgkeep.adapters.postgres.csvlog.judgement.judge import Judge
 from pgkeep.adapters.postgres.csvlog.judgement.literals import Literal, check_quotes, template
 from pgkeep.adapters.postgres.csvlog.judgement.survey import is_constant
 from pgkeep.adapters.postgres.csvlog.judgement.values import check_stored, elements, key_text
-from pgkeep.adapters.postgres.csvlog.model import Doubt, Exact, Verdict
+from pgkeep.adapters.postgres.csvlog.model import Doubt, Exact, Judgement
 
 ID = Column(name="id", type="int4")
 ALL = frozenset({"INSERT", "UPDATE", "DELETE", "TRUNCATE"})
@@ -102,7 +102,7 @@ CATALOG = Catalog(
 IGNORED = [("public", "mother"), ("public", "cache"), ("public", "noisy_cache")]
 
 
-def verdict(sql: str, *, bound: bool = False, catalog: Catalog = CATALOG) -> Verdict:
+def verdict(sql: str, *, bound: bool = False, catalog: Catalog = CATALOG) -> Judgement:
     return Judge(catalog=catalog, ignored=IGNORED, temporary={"window_temp"}).judge(sql.encode(), bound=bound)
 
 

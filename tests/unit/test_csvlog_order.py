@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fix_csvlog_groups import Rows, Script, Steps, World, judge, run_again
 from pgkeep.adapters.postgres.csvlog.model import Exact, Group, Write
 from pgkeep.adapters.postgres.csvlog.transactions.groups import collect
-from pgkeep.adapters.postgres.csvlog.transactions.moments import Moment, begun
+from pgkeep.adapters.postgres.csvlog.transactions.moments import LogMoment, begun
 from pgkeep.adapters.postgres.csvlog.transactions.order import ordered, overlaps
 from pgkeep.positions import LogCut
 from pgkeep.visibility import Visible
@@ -65,7 +65,7 @@ class Keeper:
         self.before: Visible | None = None
         self.results = Counter[str]()
 
-    def take(self, now: Moment, rows: Rows, size: int) -> None:
+    def take(self, now: LogMoment, rows: Rows, size: int) -> None:
         if self.then is None or self.before is None:
             self.results["first"] += 1
             again, self.then, self.rows = now.first, begun(now), rows

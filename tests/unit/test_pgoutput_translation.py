@@ -22,7 +22,7 @@ from fix_pgoutput_messages import (
     truncate,
     update,
 )
-from pgkeep.adapters.postgres.pgoutput.translation import Column, Message, Relation, Transaction, Verdict
+from pgkeep.adapters.postgres.pgoutput.translation import Column, Decision, Message, Relation, Transaction
 from pgkeep.errors import Corrupted
 from pgkeep.ports import Inexact
 
@@ -112,7 +112,7 @@ def test_a_relation_described_while_others_change_it() -> None:
     messages = [begin(1), relation(columns="id* old"), insert(b"1", b"a"), COMMIT]
     messages += [begin(2), relation(b"new", columns="id* v w"), insert(b"1", b"a", b"b"), COMMIT]
     messages += [begin(3), insert(b"2", b"c", b"d"), COMMIT]
-    skipped = Run(messages=messages, verdicts=lambda t: Verdict.EMIT if t.xid == 3 else Verdict.SKIP)
+    skipped = Run(messages=messages, verdicts=lambda t: Decision.EMIT if t.xid == 3 else Decision.SKIP)
     assert '"s"."new" ("id", "v", "w")' in skipped.body()
     assert skipped.translation.touched == {("s", "new")}
     whole = Run(messages=messages)
@@ -140,7 +140,7 @@ def test_only_what_is_for_us_is_heard() -> None:
     messages = [said(b"pgkeep:cut", b"loose", flags=0), begin(), log]
     messages += [insert(b"1", b"pgkeep:cut", b"row", oid=LOG), insert(b"2", b"pgkeep:ddl", b"row", oid=LOG)]
     messages += [said(b"pgkeep:cut", b"message"), said(b"mine", b"x"), said(b"pgkeep:", b"y"), COMMIT]
-    emitted, held = Run(messages=messages), Run(messages=messages, verdicts=lambda _: Verdict.HOLD, answer=b"X;")
+    emitted, held = Run(messages=messages), Run(messages=messages, verdicts=lambda _: Decision.HOLD, answer=b"X;")
     assert emitted.body() == held.body() == ""
     assert [m.prefix for m in emitted.heard] == ["pgkeep:cut", "pgkeep:ddl", "pgkeep:cut", "pgkeep:"]
     assert [m.content for m in held.heard] == [b"row", b"message"]
@@ -161,7 +161,7 @@ def test_only_what_is_for_us_is_heard() -> None:
 def test_what_cannot_be_written_exactly_is_said(messages: list[bytes]) -> None:
     with pytest.raises(Inexact, match=r"^s\.t: "):
         Run(messages=[begin(), *messages, COMMIT]).sql()
-    assert Run(messages=[begin(), *messages, COMMIT], verdicts=lambda _: Verdict.HOLD).body() == ""
+    assert Run(messages=[begin(), *messages, COMMIT], verdicts=lambda _: Decision.HOLD).body() == ""
 
 
 WORDS = [

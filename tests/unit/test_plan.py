@@ -45,7 +45,13 @@ def entry(sequence: int, kind: Kind, hour: int, since: int | None = None) -> Ent
         None
         if kind == "full"
         else Link(
-            since=before, position=sample_position(), gap=gap, exact="proven", transactions=1, changes=1, stale=()
+            since=before,
+            position=sample_position(),
+            gap=gap,
+            exact=None if gap else "proven",
+            transactions=1,
+            changes=1,
+            stale=(),
         )
     )
     backup = Backup(

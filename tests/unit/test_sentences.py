@@ -14,9 +14,13 @@ from unit.test_plan import entry
 
 @pytest.mark.parametrize(("name", "section"), [("shop", "[databases.shop]"), ('a "b"', '[databases."a \\"b\\""]')])
 def test_after_a_removal_the_section_that_stays_is_named(name: str, section: str) -> None:
-    said = sentences.removed(name, "db:5432/shop", stands=f"{settings.section(name)} in pgkeep.toml")
+    stands = f"{settings.section(name)} in pgkeep.toml"
+    said = sentences.removed(name, "db:5432/shop", stands=stands, capture="logical")
     assert f"{section} in pgkeep.toml was left alone" in said
     assert "Next: delete that section" in said
+    assert "puts everything back" in said
+    others = [sentences.removed(name, "db:5432/shop", stands=stands, capture=way) for way in ("csvlog", "none")]
+    assert not any("puts everything back" in other for other in others)
 
 
 EMPTY = replace(sample_inventory(), tables=(), sequences=(), large_objects=LargeObjects(count=0, fingerprint=None))

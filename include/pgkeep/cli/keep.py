@@ -105,9 +105,9 @@ def init(chosen: argparse.Namespace) -> None:
 def remove(chosen: argparse.Namespace) -> None:
     """`pgkeep remove NAME`: the reverse of what `init` and the first backup did to the database."""
     site = wiring.site(loaded_settings(), chosen.name, connections())
-    site.require_capture().uninstall()
+    site.take_away()
     stands = f"{settings.section(chosen.name)} in {os.environ[settings.VARIABLE]}"
-    print(sentences.removed(chosen.name, site.source.label, stands=stands))
+    print(sentences.removed(chosen.name, site.source.label, stands=stands, capture=site.database.capture))
 
 
 def _own_settings(chosen: argparse.Namespace) -> dict[str, str]:

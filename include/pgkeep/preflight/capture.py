@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pgkeep.adapters.postgres import CaptureReport, LogReport
+from pgkeep.adapters.postgres import CaptureReport, LogReport, leftovers
 from pgkeep.errors import PgkeepError
 from pgkeep.progress import human_size
 from pgkeep.site import Site
@@ -14,7 +14,9 @@ NAMED = 5
 
 
 def capture(site: Site, about: str) -> Iterator[Finding]:
-    """The findings for a database whose changes are to be kept; none for one that has full backups only."""
+    """The findings for how the changes of a database are kept, and what is left of another way."""
+    if site.database.capture != "logical":
+        yield from _left(site, about)
     if site.capture is None:
         return
     try:
@@ -24,10 +26,42 @@ def capture(site: Site, about: str) -> Iterator[Finding]:
         return
     if isinstance(report, LogReport):
         yield from csvlog(report, about)
+        yield from _compared(site, about)
         return
+    limit = site.database.slot_limit_gb * 1_000_000_000
     yield from _server(report, about)
     yield from _installed(report, about, name=site.database.name)
-    yield from _slot(report, about, limit=site.database.slot_limit_gb * 1_000_000_000)
+    yield from _slot(report, about, limit=limit)
+    yield from _server_limit(report, about, limit=limit)
+
+
+def _left(site: Site, about: str) -> Iterator[Finding]:
+    """What nobody looks after any more; the slot keeps WAL until the server's disk is full."""
+    try:
+        left = leftovers.find(site.source, site.slot)
+    except PgkeepError as error:
+        yield failed(error, about)
+        return
+    way = f'capture = "{site.database.capture}"'
+    step = (
+        f"the next full backup removes it, where its role may; or, as one that may: pgkeep remove {site.database.name}"
+    )
+    if left.slot:
+        size = human_size(left.slot.kept)
+        what = (
+            f"its server keeps {size} of WAL, and ever more, for the replication slot {site.slot}: with {way} nobody "
+        )
+        yield Finding(about=about, what=what + "reads it", next_step=step)
+    if left.installed:
+        what = f"pgkeep's publication and event triggers are still in it, which {way} does not need"
+        yield Finding(about=about, what=what, next_step=step)
+
+
+def _compared(site: Site, about: str) -> Iterator[Finding]:
+    if site.database.scratch is None:
+        what = "only drills compare all rows with what its log has told, and there are none: scratch names no server"
+        step = 'write scratch = "CONNECTION" in pgkeep.toml'
+        yield Finding(about=about, what=what, next_step=step)
 
 
 def _server(report: CaptureReport, about: str) -> Iterator[Finding]:
@@ -93,7 +127,19 @@ def _slot(report: CaptureReport, about: str, *, limit: int) -> Iterator[Finding]
         yield Finding(about=about, what=what, next_step="collect the changes; see why runs fail")
     else:
         yield Finding(about=about, what=what)
-    if report.server_limit is not None and report.server_limit < limit:
+
+
+def _server_limit(report: CaptureReport, about: str, *, limit: int) -> Iterator[Finding]:
+    """Its own limit is all that counts while no run comes."""
+    if report.server_limit is None:
+        yield Finding(
+            about=about,
+            what="max_slot_wal_keep_size is unlimited: while pgkeep does not run, the WAL kept for it may fill the "
+            "server's disk",
+            next_step=f"as a superuser: ALTER SYSTEM SET max_slot_wal_keep_size = '{2 * limit // 1_000_000}MB'; SELECT "
+            "pg_reload_conf(); more than slot_limit_gb, and less than its disk has room for",
+        )
+    elif report.server_limit < limit:
         yield Finding(
             about=about,
             what=f"max_slot_wal_keep_size is {human_size(report.server_limit)}, less than slot_limit_gb: "

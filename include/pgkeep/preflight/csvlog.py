@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pgkeep.adapters.postgres.csvlog.log_settings import SILENT, LogSettings
-from pgkeep.adapters.postgres.csvlog.report import LogReport
+from pgkeep.adapters.postgres.csvlog.report import NEVER_SHOWN, LogReport
 from pgkeep.progress import human_size
 
 from .finding import Finding
@@ -45,14 +45,14 @@ def _statements(report: LogReport, about: str) -> Iterator[Finding]:
     mode = report.settings.mode
     what = f"the log shows {report.shows}"
     step = _set(log_statement="all", log_duration="on", log_min_duration_statement="-1")
-    if mode in {"mod", "nothing useful"}:
-        what += (
-            f": {'no changes can be kept' if mode != 'mod' else 'what it does not show is lost until a full backup'}"
-        )
+    if mode == "nothing useful":
+        what += ": no changes can be kept"
     if mode == "all with durations":
         yield Finding(about=about, what=what)
     else:
         yield Finding(about=about, what=what, next_step=step, fatal=mode == "nothing useful")
+    if mode != "nothing useful":
+        yield Finding(about=about, what=NEVER_SHOWN)
     yield from _texts(report.settings, about)
 
 

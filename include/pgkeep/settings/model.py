@@ -60,7 +60,9 @@ class Database:
         default=(),
     )
     measured_mb: int = setting(
-        "megabytes of changed tables that are compared again each hour", values.count, default=256
+        "megabytes of tables that are looked at again at each collection: of the changed ones (for csvlog: of all)",
+        values.count,
+        default=256,
     )
     slot_limit_gb: int = setting(
         "gigabytes of WAL that the source may keep for pgkeep; beyond it the slot is dropped, and a full backup made",

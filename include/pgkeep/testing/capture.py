@@ -36,6 +36,7 @@ def sample_position(slot: str = "", *, lsn: str = "0/0", anew: bool = True) -> S
         triggers="",
         definitions={} if anew else None,
         identities={},
+        tables={},
         witnesses=Witnesses(
             catalogs="",
             schema=NOTHING,
@@ -43,7 +44,6 @@ def sample_position(slot: str = "", *, lsn: str = "0/0", anew: bool = True) -> S
             globals=NOTHING,
             large_objects="",
             sequences=NOTHING,
-            tables={},
             ignored=(),
         ),
     )
@@ -133,7 +133,7 @@ class MemoryWindow(MemorySnapshot):
             since=self.since,
             position=sample_position(self.capture.slot, lsn=self.cut.lsn, anew=self.begins),
             gap=gap,
-            exact="proven",
+            exact="proven" if gap is None else None,
             transactions=self.transactions,
             changes=self.transactions,
             stale=(),

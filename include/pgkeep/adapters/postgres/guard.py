@@ -13,6 +13,7 @@ pg_dump, which waits for us to read on.
 
 import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -32,6 +33,8 @@ FILES = f"""
     WHERE c.relkind IN ('r', 'S') AND {READ_BY_PG_DUMP}
     ORDER BY c.oid
 """  # noqa: S608 - no value of anybody's is in it
+INSTANT = "100ms"
+"""Less than deadlock_timeout: of two that wait for each other, we are the one that gives up."""
 AGAIN = "run it again, when no migration is running; nothing was stored"
 
 
@@ -51,6 +54,21 @@ class Relation:
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}"
+
+
+@contextmanager
+def in_passing(moment: Moment) -> Iterator[None]:
+    """For queries that lock what they look at: the moment's first connection waits an instant at most for each lock,
+    and at the end of the block it lets go of all that it has locked in it. Raises Disturbed, Unavailable.
+    """
+    try:
+        with translated(moment.server), moment.connection.transaction(force_rollback=True):
+            moment.connection.execute(f"SET LOCAL lock_timeout = '{INSTANT}'")
+            yield
+    except Unavailable as error:
+        if isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
+            raise Disturbed("a table is about to be changed by somebody", next_step=AGAIN) from error
+        raise
 
 
 def hold_still(moment: Moment, *, without: Collection[int]) -> None:

@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 PLUGIN = "pgoutput"
 PUBLICATION = "pgkeep"
 MESSAGES_SINCE = 140_000
-LOST_SINCE = 130_000
 BUSY, NOT_IN_STATE, TOO_MANY = "55006", "55000", "53400"
 PATIENCE = "30s"
 """For every transaction that writes at the moment: the slot can only begin when they have ended."""
@@ -39,7 +38,7 @@ PINNED: Mapping[str, str] = {
 }
 
 STATE = """
-    SELECT plugin, datoid::int8, active, {lost}, confirmed_flush_lsn::text,
+    SELECT plugin, datoid::int8, active, wal_status = 'lost', confirmed_flush_lsn::text,
            pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::int8
     FROM pg_replication_slots WHERE slot_name = %s
 """
@@ -59,8 +58,7 @@ class SlotState:
 
 def look_at(connection: Session, slot: str) -> SlotState | None:
     """The slot as it is now, or None. Raises psycopg.Error."""
-    lost = "wal_status = 'lost'" if connection.info.server_version >= LOST_SINCE else "false"
-    row = connection.execute(STATE.format(lost=lost), [slot]).fetchone()
+    row = connection.execute(STATE, [slot]).fetchone()
     if row is None:
         return None
     plugin, database, active, is_lost, confirmed, kept = row

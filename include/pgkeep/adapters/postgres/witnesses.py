@@ -1,11 +1,12 @@
-"""What a slot does not show, seen from the outside at each cut: a witness has another value when something changed.
+"""What neither a slot nor a log shows, seen from the outside at each cut: a witness has another value when something
+changed.
 
-None of them says what changed. A change that nothing in the slot explains means that the window cannot be carried
-exactly. They need no rights but those of a dump.
+None of them says what changed. A change that nothing explains which was collected means that the window cannot be
+carried exactly. They need no rights but those of a dump.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from pgkeep import records
 from pgkeep.inventory import SequenceState, TableName
@@ -114,7 +115,6 @@ def look(
     *,
     then: Witnesses | None,
     sequences: Iterable[SequenceState],
-    tables: Mapping[str, str],
 ) -> Witnesses:
     """All of them at the snapshot's cut; `then`: at the cut before. Raises Unavailable, ToolFailedError."""
     moment = snapshot.moment
@@ -127,7 +127,6 @@ def look(
         globals=globals_of(snapshot.globals()),
         large_objects=large_objects(moment),
         sequences=_digest(records.to_bytes(state) for state in sequences),
-        tables=tables,
         ignored=tuple(sorted(table.text for table in snapshot.ignored.tables)),
     )
 

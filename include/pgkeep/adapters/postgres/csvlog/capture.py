@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from pgkeep import chain
-from pgkeep.adapters.postgres import slot as slots
 from pgkeep.adapters.postgres.gate import Session, connect, translated
 from pgkeep.adapters.postgres.history import other_history, read_history
-from pgkeep.adapters.postgres.installation import remove
 from pgkeep.adapters.postgres.source import PostgresSource
-from pgkeep.errors import ConfigError, Unavailable
+from pgkeep.errors import ConfigError, LogUnavailable, Unavailable
 from pgkeep.model import Backup, LogPosition
 from pgkeep.ports import Inexact
 
@@ -22,7 +20,7 @@ from .log.files import DirectoryLogFiles, LogFiles, SqlLogFiles
 from .log.place import end_of_log, require_same
 from .log_settings import log_settings
 from .report import LogReport, report
-from .window import CsvlogWindow
+from .window import PATIENCE, CsvlogWindow
 
 T = TypeVar("T")
 ANOTHER_WAY = "its changes were collected by logical decoding until now"
@@ -37,7 +35,6 @@ ALTER SYSTEM SET log_duration = on;
 ALTER SYSTEM SET log_min_duration_statement = -1;
 ALTER SYSTEM SET log_parameter_max_length = -1;
 ALTER SYSTEM SET log_min_messages = 'warning';
-ALTER SYSTEM SET log_disconnections = on;
 ALTER SYSTEM SET lc_messages = 'C';
 SELECT pg_reload_conf();
 {grants}"""
@@ -51,14 +48,14 @@ MOMENTS = 4
 class CsvlogCapture:
     """`directory`: where the server's log directory is mounted; None: the log is read over SQL.
 
-    `measured`: bytes of tables that are looked at again at each cut. `slot`: the replication slot that there may be
-    from a time when changes were collected by logical decoding.
+    `measured`: bytes of tables that are looked at again at each cut. `patience`: seconds until what our own sessions
+    say must stand in the log.
     """
 
     source: PostgresSource
-    slot: str
     measured: int
     directory: Path | None = None
+    patience: float = PATIENCE
     _moments: int = field(default=0, init=False)
 
     def spare_disk(self) -> None:
@@ -84,22 +81,15 @@ class CsvlogCapture:
                 next_step="add --print-sql to this command: it shows what to run on the server",
             )
 
-    def silent(self) -> str | None:
-        """Why there is no log to begin with now, or None. Raises Unavailable."""
+    def require_log(self) -> None:
+        """There is a log now, and we can read it. Raises LogUnavailable; ConfigError, Unavailable: no connection."""
         with self._connected() as connection:
             try:
                 end_of_log(self._files(connection))
-            except ConfigError as error:
-                return error.what
+            except (ConfigError, Unavailable) as error:
+                raise LogUnavailable(error.what, next_step=error.next_step) from error
             except Inexact:
-                return None
-        return None
-
-    def uninstall(self) -> None:
-        """What logical decoding may have left, for the log itself needs nothing. Raises ConfigError, Unavailable."""
-        with self._connected() as connection, translated(self.source.server):
-            remove(connection)
-            slots.drop(connection, self.source.server, self.slot)
+                return
 
     def broken(self, last: Backup) -> str | None:
         """Why the changes since that link cannot be had any more, or None. Raises Unavailable, ConfigError."""
@@ -121,8 +111,6 @@ class CsvlogCapture:
     @contextmanager
     def begin(self, last: Backup | None) -> Iterator[CsvlogWindow]:
         """A cut from which on the log is read. Raises Unavailable, ConfigError."""
-        with self._connected() as connection:
-            slots.drop(connection, self.source.server, self.slot)  # of the time before, if there was one
         with self._window(last, then=None) as window:
             yield window
 
@@ -148,6 +136,7 @@ class CsvlogCapture:
                     snapshot=self.source.snapshot_of(framed.moment),
                     since=last.cut if last else None,
                     measured=self.measured,
+                    patience=self.patience,
                     framed=framed,
                     files=files,
                     history=history,
@@ -169,11 +158,11 @@ class CsvlogCapture:
 
 
 def _certain(ask: Callable[[], T]) -> T:
-    """What is asked of the log's newest end; what is not certain there may be at another time. Raises Unavailable."""
+    """What is asked of the log's newest end. Raises LogUnavailable: it is not certain, which it may be another time."""
     try:
         return ask()
     except Inexact as doubt:
-        raise Unavailable(
+        raise LogUnavailable(
             f"where the log ends is not certain: {doubt.reason}",
             next_step="run it again; does another server, or somebody else, write to the log directory?",
         ) from doubt

@@ -5,18 +5,24 @@ the log must explain it, by its key where the statements name keys. As many rows
 table too large to be read each time is only counted, by the server's statistics, which are some seconds late.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pgkeep.adapters.postgres.gate import literal, quoted, translated
+from pgkeep.adapters.postgres.guard import hold, in_passing
 from pgkeep.adapters.postgres.moment import Moment
 from pgkeep.adapters.postgres.relations import OF_USERS, RELATIONS
 from pgkeep.inventory import TableName
+from pgkeep.model import TableCounts
 from pgkeep.visibility import visible
 
 from .judgement.conditions import joined
 from .model import Group, Write
 
+NAMES = f"""
+    SELECT n.nspname, c.relname FROM {RELATIONS} WHERE c.relkind = 'r' AND {OF_USERS} AND c.oid <> ALL (%s::oid[])
+"""  # noqa: S608 - no value of anybody's is in it
+# This opens the tables, so they must be held.
 TABLES = f"""
     SELECT n.nspname, c.relname, pg_table_size(c.oid)::int8,
            pg_stat_get_tuples_inserted(c.oid) + pg_stat_get_tuples_updated(c.oid) + pg_stat_get_tuples_deleted(c.oid),
@@ -97,24 +103,10 @@ def explained(groups: Iterable[Group]) -> dict[TableName, Explained]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """A table at a cut: its rows (None: they were not counted), the rows ever written when it was last counted, and
-    those that the log has explained since.
-    """
-
-    rows: int | None
-    writes: int
-    explained: int
-
-    def __str__(self) -> str:
-        return f"{'-' if self.rows is None else self.rows} {self.writes} {self.explained}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Before:
-    """The cut before: its witnesses by table, its snapshot, and the xids (32 bits) that were under way then."""
+    """The cut before: its tables by name, its snapshot, and the xids (32 bits) that were under way then."""
 
-    tables: Mapping[str, str]
+    tables: Mapping[str, TableCounts]
     snapshot: str
     held: tuple[int, ...]
 
@@ -124,33 +116,46 @@ def look(
     *,
     before: Before | None,
     told: Mapping[TableName, Explained],
-    without: Iterable[int],
+    without: Collection[int],
     budget: int,
-) -> tuple[dict[str, str], str | None]:
-    """A witness of each table, for the next cut; and what happened to one that `told` does not explain, or None.
+) -> tuple[dict[str, TableCounts], str | None]:
+    """Each table's numbers, for the next cut; and what happened to one that `told` does not explain, or None.
 
-    `budget`: bytes of tables to read. Raises Unavailable, ConfigError.
+    `budget`: bytes of tables to read. The tables are held meanwhile, and then let go. Raises Disturbed (somebody is
+    about to change one, or has rewritten it since), Unavailable, ConfigError.
     """
-    witnesses, why = dict[str, str](), None
+    with in_passing(moment):
+        hold(_names(moment, without), moment)
+        return _look(moment, before=before, told=told, without=without, budget=budget)
+
+
+def _look(
+    moment: Moment,
+    *,
+    before: Before | None,
+    told: Mapping[TableName, Explained],
+    without: Collection[int],
+    budget: int,
+) -> tuple[dict[str, TableCounts], str | None]:
+    seen, why = dict[str, TableCounts](), None
     for table in _tables(moment, without):
         budget -= table.size
-        then = _counts(before.tables.get(str(table.name))) if before else None
+        then = before.tables.get(str(table.name)) if before else None
         told_of = told.get(table.name, Explained())
         now = _now(moment, table, then, told_of, read=budget >= 0)
         if why is None and before and then:
             why = _unexplained(table, then, now, told_of) or _unexplained_rows(moment, table, told_of, before, now)
-        witnesses[str(table.name)] = str(now)
-    return witnesses, why
+        seen[str(table.name)] = now
+    return seen, why
 
 
-def _counts(text: str | None) -> Counts | None:
-    if text is None:
-        return None
-    rows, writes, explained = text.split(" ")
-    return Counts(rows=None if rows == "-" else int(rows), writes=int(writes), explained=int(explained))
+def _names(moment: Moment, without: Collection[int]) -> frozenset[TableName]:
+    with translated(moment.server):
+        rows = moment.connection.execute(NAMES, [list(without)]).fetchall()
+    return frozenset(TableName(schema=str(schema), name=str(name)) for schema, name in rows)
 
 
-def _tables(moment: Moment, without: Iterable[int]) -> Iterator[Table]:
+def _tables(moment: Moment, without: Collection[int]) -> Iterator[Table]:
     with translated(moment.server):
         rows = moment.connection.execute(TABLES, [list(without)]).fetchall()
     for schema, name, size, writes, key in rows:
@@ -163,17 +168,17 @@ def _tables(moment: Moment, without: Iterable[int]) -> Iterator[Table]:
         )
 
 
-def _now(moment: Moment, table: Table, then: Counts | None, told: Explained, *, read: bool) -> Counts:
+def _now(moment: Moment, table: Table, then: TableCounts | None, told: Explained, *, read: bool) -> TableCounts:
     """Where it is not read, what was explained adds up; what is not known to be explained begins that anew."""
     if read:
         ((rows,),) = _ask(moment, COUNT.format(table=quoted(table.name.schema, table.name.name)))
-        return Counts(rows=int(str(rows)), writes=table.writes, explained=0)
+        return TableCounts(rows=int(str(rows)), writes=table.writes, explained=0)
     if then is None or told.writes is None:
-        return Counts(rows=None, writes=table.writes, explained=0)
-    return Counts(rows=None, writes=then.writes, explained=then.explained + told.writes)
+        return TableCounts(rows=None, writes=table.writes, explained=0)
+    return TableCounts(rows=None, writes=then.writes, explained=then.explained + told.writes)
 
 
-def _unexplained(table: Table, then: Counts, now: Counts, told: Explained) -> str | None:
+def _unexplained(table: Table, then: TableCounts, now: TableCounts, told: Explained) -> str | None:
     """Whether other numbers of rows came, went or were written."""
     if table.writes < then.writes:
         return f"the statistics of {table.name} were reset: how many rows were written is not known"
@@ -188,7 +193,7 @@ def _unexplained(table: Table, then: Counts, now: Counts, told: Explained) -> st
     return None
 
 
-def _unexplained_rows(moment: Moment, table: Table, told: Explained, before: Before, now: Counts) -> str | None:
+def _unexplained_rows(moment: Moment, table: Table, told: Explained, before: Before, now: TableCounts) -> str | None:
     """Whether other rows were written since than the log names."""
     most = told.rows
     if most is None or now.rows is None:

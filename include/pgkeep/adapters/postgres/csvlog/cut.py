@@ -24,7 +24,7 @@ from .transactions.moments import Running
 # As the log calls a session: the second in which its process began, and its number, both in hexadecimal digits.
 SESSION = "to_hex(floor(extract(epoch FROM a.backend_start))::int8) || '.' || to_hex(a.pid)"
 # Every transaction holds a lock on its own virtual id, from before its first row in the log until it has ended; and one
-# on its xid, when it has one. Subtransactions hold locks on theirs, too: these are younger.
+# on its xid, when it has one. Subtransactions hold locks on theirs, too, until they are released: these are younger.
 RUNNING = f"""
     WITH held AS MATERIALIZED (SELECT * FROM pg_locks WHERE granted)
     SELECT v.virtualxid, coalesce({SESSION}, ''), coalesce((
@@ -42,10 +42,18 @@ BOOT = """
     SELECT extract(epoch FROM pg_postmaster_start_time()) || ' ' || coalesce((
         SELECT extract(epoch FROM backend_start) FROM pg_stat_activity WHERE backend_type = 'checkpointer'), 0)
 """
-HELD = """
-    SELECT transactionid::text FROM pg_locks
+LOOKED_AT = 10_000
+"""Of transaction ids, the newest, each of which is asked for: while an old transaction runs there may be many."""
+# A subtransaction that was released holds no lock any more, but is in progress until the whole transaction has ended.
+HELD = f"""
+    SELECT (x & 4294967295)::text
+    FROM (SELECT pg_snapshot_xmin(s)::text::int8 AS oldest, pg_snapshot_xmax(s)::text::int8 AS next
+          FROM pg_current_snapshot() s) now,
+         generate_series(greatest(oldest, next - {LOOKED_AT}), next - 1) x
+    WHERE pg_xact_status(x::text::xid8) = 'in progress'
+    UNION SELECT transactionid::text FROM pg_locks
     WHERE locktype = 'transactionid' AND granted AND mode = 'ExclusiveLock' ORDER BY 1
-"""
+"""  # noqa: S608 - no value of anybody's is in it
 TEMPORARY = """
     SELECT DISTINCT relname FROM pg_class WHERE relpersistence = 't' AND relkind IN ('r', 'v', 'S', 'p') ORDER BY 1
 """
@@ -60,27 +68,13 @@ Look = tuple[Running, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FramedMoment:
-    """`marks`: the messages that stand in the log before and behind the moment. `looks`: at the running transactions,
-    before the snapshot, after it, and after that. `connected`: the sessions of the database; `own`: those
-    that look. `temporary`: names of the temporary tables that any session has. `boot`, `clock`: see LogCut.
-    `held`: see LogPosition.
+class Frame:
+    """What is asked at the moment itself, one answer right after the other. `exported`: the name of its snapshot.
+
+    `marks`: the messages that stand in the log before and behind it. `looks`: at the running transactions, before the
+    snapshot, after it, and after that. `connected`: the sessions of the database. `clock`: see LogCut; `held`: see
+    LogPosition.
     """
-
-    moment: Moment
-    marks: tuple[bytes, bytes]
-    looks: tuple[Look, Look, Look]
-    connected: frozenset[bytes]
-    own: frozenset[bytes]
-    temporary: tuple[str, ...]
-    boot: str
-    clock: int
-    held: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Frame:
-    """What is asked at the moment itself, one answer right after the other. `exported`: the name of its snapshot."""
 
     marks: tuple[bytes, bytes]
     looks: tuple[Look, Look, Look]
@@ -95,6 +89,19 @@ class _Frame:
         neither to have ended before the moment, nor after it.
         """
         return not any(one.session in self.connected and not one.xid for look in self.looks for one in look)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FramedMoment:
+    """`own`: the sessions that look. `temporary`: names of the temporary tables that any session has. `boot`: see
+    LogCut.
+    """
+
+    moment: Moment
+    frame: Frame
+    own: frozenset[bytes]
+    temporary: tuple[str, ...]
+    boot: str
 
 
 @contextmanager
@@ -116,18 +123,14 @@ def framed_moment(server: Server, dbname: str) -> Iterator[FramedMoment]:
         (boot,) = _column(watcher, server, BOOT)
         yield FramedMoment(
             moment=moment,
-            marks=frame.marks,
-            looks=frame.looks,
-            connected=frame.connected,
+            frame=frame,
             own=frozenset((*ours, *own)),
             temporary=tuple(_column(watcher, server, TEMPORARY)),
             boot=boot,
-            clock=frame.clock,
-            held=frame.held,
         )
 
 
-def _frame(watcher: Session, seer: Session, server: Server, *, own: Collection[bytes]) -> _Frame:
+def _frame(watcher: Session, seer: Session, server: Server, *, own: Collection[bytes]) -> Frame:
     token = secrets.token_hex(16)
     with translated(server):
         seer.execute("ROLLBACK")
@@ -140,7 +143,7 @@ def _frame(watcher: Session, seer: Session, server: Server, *, own: Collection[b
     after, later = _running(watcher, server), _running(watcher, server)
     second = _mark(watcher, server, f"{token} 2")
     looks = tuple(tuple(one for one in look if one.session not in own) for look in (before, after, later))
-    return _Frame(
+    return Frame(
         marks=(first, second),
         looks=(looks[0], looks[1], looks[2]),
         connected=frozenset(name.encode() for name in connected),

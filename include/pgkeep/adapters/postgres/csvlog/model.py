@@ -70,7 +70,7 @@ class Doubt:
     reason: str
 
 
-Verdict = Exact | Doubt
+Judgement = Exact | Doubt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +78,9 @@ class Group:
     """The statements of one transaction that was committed, in the order in which they ran.
 
     `begun`, `ended`: places in the log; all of its effects fell between them. `said`: that of its last statement, whose
-    time is `time`. `first_write`: by table (schema, name)
-    that it wrote to, the place before which it had not looked at it. That is where its first statement is, of whatever
-    kind, for its snapshot may be of then. `xid`: 32 bits, 0: not known.
+    time is `time`. `first_write`: by table (schema, name) that it wrote to, the place before which it had not looked at
+    it. That is where its first statement is, of whatever kind, for its snapshot may be of then. `xid`: 32 bits, 0: not
+    known.
     """
 
     session: bytes

@@ -20,14 +20,20 @@ OCCUPIED = "SELECT count(*), coalesce(sum(size), 0)::int8 FROM pg_ls_logdir() WH
 
 SHOWS: dict[Mode, str] = {
     "all": "every statement of a client when it begins, BEGIN and COMMIT included; of a statement outside of a "
-    "transaction not when it ended",
+    "transaction not when it ended: where its session has gone meanwhile, a run makes a full backup (unless "
+    "log_disconnections is on)",
     "all with durations": "every statement of a client when it begins, and that it ended",
     "mod": "INSERT, UPDATE, DELETE, TRUNCATE, COPY and DDL when they begin; neither COMMIT nor ROLLBACK, and nothing "
-    "of what SELECT, WITH, DO and CALL write",
-    "after success": "every statement of a client that succeeded, when it ended",
+    "of what SELECT, WITH, DO and CALL write: only single statements of the simple protocol are carried",
+    "after success": "every statement of a client that succeeded, when it ended; not where savepoints were: a run "
+    "that meets a write makes a full backup",
     "nothing useful": "not what clients did",
 }
-"""What a log shows in each mode. None shows what functions, triggers and COPY .. FROM STDIN write."""
+"""What a log shows in each mode, and what follows from what it does not show."""
+NEVER_SHOWN = (
+    "no log shows what functions, triggers and COPY .. FROM STDIN write, nor the values of sequences, now() and other "
+    "computed defaults: each run that meets them makes a full backup"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

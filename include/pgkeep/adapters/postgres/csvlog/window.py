@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pgkeep.adapters.postgres import witnesses
 from pgkeep.adapters.postgres.cut_window import CutWindow
 from pgkeep.adapters.postgres.gate import translated
+from pgkeep.adapters.postgres.guard import in_passing
 from pgkeep.adapters.postgres.history import History
 from pgkeep.adapters.postgres.measure import measure_sequences
 from pgkeep.adapters.postgres.pgoutput.emission import Emission
@@ -19,11 +20,12 @@ from pgkeep.adapters.postgres.running import ToolFailedError
 from pgkeep.adapters.postgres.trailer import trailer
 from pgkeep.errors import Unavailable
 from pgkeep.inventory import TableName, Update
-from pgkeep.model import Link, LogPosition, Witnesses
+from pgkeep.model import Link, LogPosition, TableCounts, Witnesses
 from pgkeep.ports import Inexact
-from pgkeep.positions import LogCut, LogPlace
+from pgkeep.positions import LogPlace
 from pgkeep.visibility import visible
 
+from .bounded import bounded
 from .changed import Before, explained, look
 from .cut import FramedMoment
 from .judgement.judge import Judge
@@ -37,10 +39,9 @@ from .log.stretch import Stretch, between, place_at, read_on
 from .log_settings import DECISIVE, LogSettings
 from .model import Group, LogRow, Statement
 from .transactions.groups import Collected, collect
-from .transactions.moments import Moment, begun, sampled
+from .transactions.moments import LogMoment, begun, sampled
 
 PATIENCE = 30.0
-"""Seconds until our marks must stand in the log."""
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 RECONFIGURED = re.compile(rb'parameter "(\w+)" (?:changed|removed|cannot)')
 """What the server says when it has read its configuration anew; in English, which the preflight asks for."""
@@ -50,7 +51,8 @@ STATUS = "SELECT pg_xact_status(%s::text::xid8)"
 @dataclass(kw_only=True)
 class CsvlogWindow(CutWindow):
     """The moment that is `framed` in the log, and what was committed since the cut at which the source stood as `then`
-    says. Without `then`, the log is read only from here on. `last_try`: no other moment will do.
+    says. Without `then`, the log is read only from here on. `last_try`: no other moment will do. `patience`: seconds
+    until our marks must stand in the log.
     """
 
     framed: FramedMoment
@@ -59,10 +61,9 @@ class CsvlogWindow(CutWindow):
     settings: LogSettings
     then: LogPosition | None
     last_try: bool
+    patience: float = PATIENCE
     _marks: tuple[LogPlace, LogPlace] = field(init=False, repr=False)
-    _place: LogPlace = field(init=False, repr=False)
-    _cut: LogCut = field(init=False, repr=False)
-    _seen: Witnesses = field(init=False, repr=False)
+    _standing: LogPosition = field(init=False, repr=False)
     _groups: tuple[Group, ...] = field(default=(), init=False, repr=False)
 
     def look_first(self, before: LogPlace) -> None:
@@ -70,21 +71,31 @@ class CsvlogWindow(CutWindow):
 
         Raises Unavailable, ConfigError, Inexact.
         """
-        first, second = (wait_for(self.files, mark, before, patience=PATIENCE) for mark in self.framed.marks)
+        first, second = (wait_for(self.files, mark, before, patience=self.patience) for mark in self.framed.frame.marks)
         self._marks = first, second
         self._sequences = measure_sequences(self.snapshot.moment)
-        self._place, self._cut = first, begun(self._moment(between(self.files, since=first, until=second)))
-        self._seen = self._look()  # without tables, until it is known what was done to them
+        self._standing = LogPosition(
+            system=self.history.system,
+            timeline=self.history.timeline,
+            database=self.history.database,
+            settings=self.settings.digest,
+            place=first,
+            cut=begun(self._moment(between(self.files, since=first, until=second))),
+            temporary=self.framed.temporary,
+            held=self.framed.frame.held,
+            tables={},  # until it is known what was done to them
+            witnesses=self._look(),
+        )
 
     def changes(self) -> Iterator[bytes]:
         """The file of this window; nothing if there is nothing to say. See the port."""
         assert self.then
         assert self.since
-        collected = self._collect()
+        collected, self._standing = self._collect()  # also where they cannot be carried
         if collected.ambiguous and self.last_try:
             raise Inexact("at each of several cuts somebody was writing, and the log does not show on which side of it")
         self._groups = collected.exact()
-        self._require_explained()
+        self._standing = replace(self._standing, tables=self._explained())
         nonce, encoding = secrets.token_hex(16), self._ask("SELECT current_setting('server_encoding')")
         if not (self._groups or self._moved):
             return
@@ -100,51 +111,40 @@ class CsvlogWindow(CutWindow):
         exact = self._groups if gap is None else ()
         return Link(
             since=self.since,
-            position=self._stand(anew=gap is not None),
+            position=self._standing if gap is None else self._anew(),
             gap=gap,
-            exact="proven" if gap else "not proven",
+            exact="not proven" if gap is None else None,
             transactions=len(exact),
             changes=sum(len(group.statements) for group in exact),
             stale=(),
         )
 
-    def _stand(self, *, anew: bool) -> LogPosition:
-        """Where the source stands. `anew`: the changes up to there could not be carried, so nothing adds up to them."""
-        tables = self._compared((), before=None)[0] if anew else self._seen.tables
-        return LogPosition(
-            system=self.history.system,
-            timeline=self.history.timeline,
-            database=self.history.database,
-            settings=self.settings.digest,
-            place=self._place,
-            cut=self._cut,
-            temporary=self.framed.temporary,
-            held=self.framed.held,
-            witnesses=replace(self._seen, tables=tables),
-        )
+    def _anew(self) -> LogPosition:
+        """Where the source stands if the changes up to there could not be carried, so that nothing adds up to them."""
+        return replace(self._standing, tables=self._compared((), before=None)[0])
 
     # --- what the log says --------------------------------------------------------------------------------------
 
-    def _collect(self) -> Collected:
-        """Reads the window's part of the log. From now on the next window begins where this one leaves it."""
+    def _collect(self) -> tuple[Collected, LogPosition]:
+        """Reads the window's part of the log; and where the next window begins."""
         assert self.then
         assert self.since
         stretch = between(self.files, since=self.then.place, until=self._marks[1])
-        with translated(self.snapshot.moment.server):
+        with in_passing(self.snapshot.moment):  # the definition of a view locks what it reads from
             catalog = survey(self.snapshot.moment.connection)
         ignored = {(table.schema, table.name) for table in self.snapshot.ignored.tables}
         temporary = {*self.then.temporary, *self.framed.temporary}
         collected = collect(
             self._rows(stretch),
-            judge=Judge(catalog=catalog, ignored=ignored, temporary=temporary).judge,
+            judge=bounded(Judge(catalog=catalog, ignored=ignored, temporary=temporary).judge),
             committed=self._committed,
             then=self.then.cut,
             before=visible(self.since.snapshot),
             now=self._moment(stretch),
             begins_logged=self.settings.mode.startswith("all"),
         )
-        self._place, self._cut = place_at(self.files, stretch, collected.again), collected.carried
-        return collected
+        again = place_at(self.files, stretch, collected.again)
+        return collected, replace(self._standing, place=again, cut=collected.carried)
 
     def _rows(self, stretch: Stretch) -> Iterator[tuple[LogRow, Statement | None]]:
         for override in self.settings.of_roles:
@@ -156,17 +156,17 @@ class CsvlogWindow(CutWindow):
                 raise Inexact(f"{found[1].decode()} was changed: what was logged cannot all be read in the same way")
             yield row, statement(row, whole=whole)
 
-    def _moment(self, stretch: Stretch) -> Moment:
+    def _moment(self, stretch: Stretch) -> LogMoment:
         """The cut, with places as the stretch counts them: behind the first mark, and within the second."""
         first, second = (between(self.files, since=stretch.since, until=mark).size for mark in self._marks)
         return sampled(
-            self.framed.looks,
+            self.framed.frame.looks,
             boot=self.framed.boot,
-            clock=self.framed.clock,
+            clock=self.framed.frame.clock,
             snapshot=visible(self.cut.snapshot),
             first=first,
             second=second - 1,
-            connected=self.framed.connected,
+            connected=self.framed.frame.connected,
             own=self.framed.own,
         )
 
@@ -180,25 +180,25 @@ class CsvlogWindow(CutWindow):
     def _look(self) -> Witnesses:
         then = self.then.witnesses if self.then else None
         try:
-            return witnesses.look(self.snapshot, then=then, sequences=self._sequences, tables={})
+            return witnesses.look(self.snapshot, then=then, sequences=self._sequences)
         except ToolFailedError as failure:
             raise Unavailable(f"{failure}", next_step="nothing was stored; run it again") from failure
 
-    def _require_explained(self) -> None:
-        """Raises Inexact if anything changed that the log does not show."""
+    def _explained(self) -> dict[str, TableCounts]:
+        """The tables, if nothing changed that the log does not show. Raises Inexact."""
         assert self.then
         assert self.since
-        then = self.then.witnesses
-        why = witnesses.never_shown(self._seen, then)
-        if why is None and self._seen.schema != then.schema:
+        now, then = self._standing.witnesses, self.then.witnesses
+        why = witnesses.never_shown(now, then)
+        if why is None and now.schema != then.schema:
             why = "the schema was changed"
-        before = Before(tables=then.tables, snapshot=self.since.snapshot, held=self.then.held)
-        rows, unexplained = self._compared(self._groups, before=before)
-        self._seen = replace(self._seen, tables=rows)
+        before = Before(tables=self.then.tables, snapshot=self.since.snapshot, held=self.then.held)
+        tables, unexplained = self._compared(self._groups, before=before)
         if why or unexplained:
             raise Inexact(why or unexplained or "")
+        return tables
 
-    def _compared(self, groups: Iterable[Group], *, before: Before | None) -> tuple[dict[str, str], str | None]:
+    def _compared(self, groups: Iterable[Group], *, before: Before | None) -> tuple[dict[str, TableCounts], str | None]:
         return look(
             self.snapshot.moment,
             before=before,
@@ -211,7 +211,7 @@ class CsvlogWindow(CutWindow):
     def _moved(self) -> bool:
         """Whether anything is to be said that no statement shows."""
         assert self.then
-        now, then = self._seen, self.then.witnesses
+        now, then = self._standing.witnesses, self.then.witnesses
         return (now.sequences, now.properties) != (then.sequences, then.properties)
 
     # --- writing ------------------------------------------------------------------------------------------------

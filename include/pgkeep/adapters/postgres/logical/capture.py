@@ -10,7 +10,7 @@ from pgkeep import chain
 from pgkeep.adapters.postgres import slot as slots
 from pgkeep.adapters.postgres.gate import Session, connect, translated
 from pgkeep.adapters.postgres.history import other_history, read_history
-from pgkeep.adapters.postgres.installation import Installed, install, look, remove, script, synchronise
+from pgkeep.adapters.postgres.installation import Installed, install, look, script, synchronise
 from pgkeep.adapters.postgres.moment import Moment, open_moment
 from pgkeep.adapters.postgres.slot import lsn
 from pgkeep.adapters.postgres.source import PostgresSource
@@ -56,11 +56,7 @@ class LogicalCapture:
                 log.warning("%s; beyond %d (slot_limit_gb) the slot is dropped. See why runs fail", said, self._kept)
                 return
             slots.drop(connection, self._source.server, self._slot)
-            log.error(
-                "%s, more than slot_limit_gb allows: the slot was dropped. No changes are kept until the next run "
-                "has made a full backup",
-                said,
-            )
+            log.error("%s, more than slot_limit_gb allows: the slot was dropped. A full backup is made now", said)
 
     def script(self) -> str:
         """What `install` does, as SQL for somebody to read and to run. Raises Unavailable, ConfigError."""
@@ -76,12 +72,6 @@ class LogicalCapture:
         """Prepares the database: publication, event triggers. Safe to repeat. Raises ConfigError, Unavailable."""
         with self._connected() as connection, translated(self._source.server):
             return install(connection, identity_full=self._full_identity)
-
-    def uninstall(self) -> None:
-        """Takes all of it away, and the slot. Safe to repeat. Raises ConfigError, Unavailable."""
-        with self._connected() as connection, translated(self._source.server):
-            remove(connection)  # first: a role that may not do that must not have lost the slot
-            slots.drop(connection, self._source.server, self._slot)
 
     def broken(self, last: Backup) -> str | None:
         """Why the changes since that link cannot be had any more, or None. Raises Unavailable, ConfigError."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pgkeep.adapters.postgres.ddl import DdlEvent, DdlReplay
-from pgkeep.adapters.postgres.pgoutput.translation import Message, Transaction, Verdict
+from pgkeep.adapters.postgres.pgoutput.translation import Decision, Message, Transaction
 from pgkeep.ports import Inexact
 from pgkeep.visibility import Visible
 
@@ -36,14 +36,14 @@ class Reading:
     relisted: set[int] = field(default_factory=set, init=False)
     told: Told = field(default_factory=Told, init=False)
 
-    def judge(self, transaction: Transaction) -> Verdict:
+    def judge(self, transaction: Transaction) -> Decision:
         """A transaction that the later snapshot does not see yet, though it is committed, is held for the next one."""
         xid = self.now.whole(transaction.xid)
         if xid in self.before:
-            return Verdict.SKIP
+            return Decision.SKIP
         if xid in self.now:
-            return Verdict.EMIT
-        return Verdict.HOLD if transaction.commit_lsn < self.end else Verdict.SKIP
+            return Decision.EMIT
+        return Decision.HOLD if transaction.commit_lsn < self.end else Decision.SKIP
 
     def listen(self, message: Message) -> bytes:
         """SQL for DDL; nothing for all else. Raises Inexact."""

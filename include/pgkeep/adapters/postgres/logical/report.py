@@ -4,21 +4,20 @@ from dataclasses import dataclass
 
 from pgkeep.adapters.postgres.gate import Session
 from pgkeep.adapters.postgres.installation import Installed, look
-from pgkeep.adapters.postgres.slot import LOST_SINCE, SlotState, look_at
+from pgkeep.adapters.postgres.slot import SlotState, look_at
 
 SERVER = """
     SELECT current_setting('wal_level'), r.rolreplication OR r.rolsuper,
            current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots),
-           {limit}
+           (SELECT nullif(setting::int8, -1) * 1024 * 1024 FROM pg_settings WHERE name = 'max_slot_wal_keep_size')
     FROM pg_roles r WHERE r.rolname = current_user
 """
-LIMIT = "(SELECT nullif(setting::int8, -1) * 1024 * 1024 FROM pg_settings WHERE name = 'max_slot_wal_keep_size')"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureReport:
     """One look. `free_slots`: that the server could still make. `server_limit`: bytes of WAL that it keeps for a slot
-    at most; None: any number, or it is too old to have a limit. `slot`: None before the first backup.
+    at most; None: any number. `slot`: None before the first backup.
     """
 
     wal_level: str
@@ -31,8 +30,7 @@ class CaptureReport:
 
 def report(connection: Session, slot: str) -> CaptureReport:
     """Looks at the server and the database of the connection. Raises psycopg.Error."""
-    limit = LIMIT if connection.info.server_version >= LOST_SINCE else "NULL::int8"
-    row = connection.execute(SERVER.format(limit=limit)).fetchone()
+    row = connection.execute(SERVER).fetchone()
     assert row is not None
     wal_level, may_replicate, free_slots, server_limit = row
     return CaptureReport(

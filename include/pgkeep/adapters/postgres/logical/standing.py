@@ -33,7 +33,7 @@ def position(
     Raises Unavailable, ToolFailedError.
     """
     moment = snapshot.moment
-    seen = witnesses.look(snapshot, then=then.witnesses if then else None, sequences=sequences, tables=tables)
+    seen = witnesses.look(snapshot, then=then.witnesses if then else None, sequences=sequences)
     same = then if then is not None and then.witnesses.catalogs == seen.catalogs else None
     return SlotPosition(
         slot=slot,
@@ -47,6 +47,7 @@ def position(
         triggers=witnesses.triggers(moment),
         definitions=None if same else _definitions(moment, then),
         identities=_identities(moment),
+        tables=tables,
         witnesses=seen,
     )
 

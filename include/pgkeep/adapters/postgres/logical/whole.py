@@ -20,13 +20,13 @@ def stale(
     `there`: the tables at its end.
     """
     known = {*map(str, there)} | {f"{schema}.{name}" for schema, name in shown}
-    gone = ({*then.witnesses.tables} | replay.made) - known
+    gone = ({*then.tables} | replay.made) - known
     return tuple(sorted({*map(str, carried), *gone}))
 
 
 def validated(tables: Collection[TableName], *, then: SlotPosition, replay: DdlReplay) -> str | None:
     """Why DDL may fail in its place, where `tables` (at the end) and those of `then` have other rows; or None."""
-    names = {name.rpartition(".")[2] for name in {*map(str, tables), *then.witnesses.tables}} & replay.validated
+    names = {name.rpartition(".")[2] for name in {*map(str, tables), *then.tables}} & replay.validated
     if not names:
         return None
     return f"{', '.join(sorted(names))}: carried whole, and altered in a way that looks at its rows"

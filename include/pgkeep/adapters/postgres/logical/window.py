@@ -113,7 +113,7 @@ class LogicalWindow(CutWindow):
             since=self.since,
             position=self._explained(done) if done else replace(self._position, retained=self.kept_from),
             gap=gap,
-            exact="proven",
+            exact="proven" if gap is None else None,
             transactions=done.transactions if done else 0,
             changes=done.changes if done else 0,
             stale=self._stale(done) if done else (),
@@ -180,10 +180,8 @@ class LogicalWindow(CutWindow):
         """The tables that the slot does not show, and that were written since the cut before."""
         if self.then is None:
             return ()
-        then = self.then.witnesses.tables
-        return tuple(
-            table for table in self._unlisted if self._position.witnesses.tables[str(table)] != then.get(str(table))
-        )
+        then = self.then.tables
+        return tuple(table for table in self._unlisted if self._position.tables[str(table)] != then.get(str(table)))
 
     # --- reading ------------------------------------------------------------------------------------------------
 

@@ -49,7 +49,7 @@ class Transaction:
     time: int
 
 
-class Verdict(Enum):
+class Decision(Enum):
     """What becomes of a transaction. HOLD: it belongs into the next file; its position counts for `held`."""
 
     SKIP = auto()

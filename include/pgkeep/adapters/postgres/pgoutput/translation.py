@@ -17,10 +17,10 @@ from .messages import (
     TYPE,
     UPDATE,
     Column,
+    Decision,
     Message,
     Relation,
     Transaction,
-    Verdict,
     read_begin,
     read_message,
     read_truncate,
@@ -28,7 +28,7 @@ from .messages import (
 from .statements import PIECE, truncation
 from .tables import Tables
 
-__all__ = ["Column", "Message", "Relation", "Transaction", "Translation", "Verdict"]
+__all__ = ["Column", "Decision", "Message", "Relation", "Transaction", "Translation"]
 
 OURS, CUT = "pgkeep:", "pgkeep:cut"
 
@@ -60,7 +60,7 @@ class Translation:
         *,
         nonce: str,
         encoding: str,
-        judge: Callable[[Transaction], Verdict],
+        judge: Callable[[Transaction], Decision],
         listen: Callable[[Message], bytes],
         server_version: int,
         always: Mapping[int, Collection[str]] | None = None,
@@ -145,12 +145,12 @@ class Translation:
 
     def _begin(self, message: bytes) -> None:
         transaction = self._transaction = read_begin(message)
-        verdict = self._judge(transaction)
-        if verdict is Verdict.EMIT:
+        decision = self._judge(transaction)
+        if decision is Decision.EMIT:
             self._emission.begin(transaction)
             self._acts = self._emitting
             return
-        if verdict is Verdict.HOLD:
+        if decision is Decision.HOLD:
             self.held = min(transaction.commit_lsn, self.held or transaction.commit_lsn)
         self._acts = self._passing
 

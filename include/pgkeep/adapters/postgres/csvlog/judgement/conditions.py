@@ -30,7 +30,7 @@ MOST_KEYS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Scope:
     """Where a statement's names and literals belong. `bound`: its literals may have been parameters."""
 
     catalog: Catalog
@@ -54,17 +54,17 @@ class Place:
         return literal(node, self.text, self.catalog.types)
 
 
-def matches(node: Message, place: Place) -> Matches:
+def matches(node: Message, scope: Scope) -> Matches:
     """What a condition says about single columns. Raises Doubtful if it is not one of columns with literals."""
     match node:
         case pg.BoolExpr():
-            return _combined(node, place)
+            return _combined(node, scope)
         case pg.A_Expr():
-            return _compared(node, place)
+            return _compared(node, scope)
         case pg.NullTest() | pg.BooleanTest():
-            return _tested(unwrap_node(node.arg), place)
+            return _tested(unwrap_node(node.arg), scope)
         case pg.ColumnRef():
-            return _tested(node, place)
+            return _tested(node, scope)
     if isinstance(node, pg.A_Const) and node.HasField("boolval"):
         return {}
     raise Doubtful(f"a WHERE with something other than comparisons with literals ({type(node).__name__})")
@@ -88,68 +88,68 @@ def joined(texts: list[str]) -> str:
     return texts[0] if len(texts) == 1 else "".join(f"{len(text)}:{text}" for text in texts)
 
 
-def _combined(node: pg.BoolExpr, place: Place) -> Matches:
+def _combined(node: pg.BoolExpr, scope: Scope) -> Matches:
     """Only ANDed conditions restrict a column."""
-    every = [matches(unwrap_node(arg), place) for arg in node.args]
+    every = [matches(unwrap_node(arg), scope) for arg in node.args]
     if node.boolop != pg.AND_EXPR:
         return {}
     return {name: values for each in every for name, values in each.items()}
 
 
-def _tested(node: Message, place: Place) -> Matches:
-    if place.column(node) is None:
+def _tested(node: Message, scope: Scope) -> Matches:
+    if scope.column(node) is None:
         raise Doubtful(f"a WHERE with something other than columns ({type(node).__name__})")
     return {}
 
 
-def _compared(node: pg.A_Expr, place: Place) -> Matches:
-    column, other = _sides(node, place)
+def _compared(node: pg.A_Expr, scope: Scope) -> Matches:
+    column, other = _sides(node, scope)
     operator = str(node.name[-1].string.sval)
     operators = BEHIND.get(operator, (operator,))
-    if len(node.name) > 1 or place.catalog.operators.intersection(operators):
+    if len(node.name) > 1 or scope.catalog.operators.intersection(operators):
         raise Doubtful("an operator that may be one of this database")
-    values, ordered = list(_values(node, other, column, place)), bool(ORDER.intersection(operators))
+    values, ordered = list(_values(node, other, column, scope)), bool(ORDER.intersection(operators))
     if operators[0] in LIKE:
         column = replace(column, type="text")  # PostgreSQL has no other LIKE
     for value in values:
-        check_compared(value, column, bound=place.bound, ordered=ordered)
+        check_compared(value, column, bound=scope.bound, ordered=ordered)
     equal = operator == "=" and node.kind in {pg.AEXPR_OP, pg.AEXPR_IN, pg.AEXPR_OP_ANY}
     return {column.name: values} if equal else {}
 
 
-def _sides(node: pg.A_Expr, place: Place) -> tuple[Column, Message]:
+def _sides(node: pg.A_Expr, scope: Scope) -> tuple[Column, Message]:
     """The column and what it is compared with. A literal may stand first, where there is but one."""
     left, right = unwrap_node(node.lexpr), unwrap_node(node.rexpr)
-    column = None if is_literal(left) else place.column(left)
+    column = None if is_literal(left) else scope.column(left)
     if column is not None:
         return column, right
-    column = place.column(right) if node.kind == pg.AEXPR_OP and is_literal(left) else None
+    column = scope.column(right) if node.kind == pg.AEXPR_OP and is_literal(left) else None
     if column is None:
         raise Doubtful("a WHERE in which something is computed")
     return column, left
 
 
-def _values(node: pg.A_Expr, other: Message, column: Column, place: Place) -> Iterator[Literal]:
+def _values(node: pg.A_Expr, other: Message, column: Column, scope: Scope) -> Iterator[Literal]:
     operator = str(node.name[-1].string.sval)
     if node.kind in {pg.AEXPR_IN, *BETWEEN}:
-        yield from (place.literal(unwrap_node(item)) for item in other.items)
+        yield from (scope.literal(unwrap_node(item)) for item in other.items)
     elif node.kind == pg.AEXPR_OP_ANY and operator == "=":
-        yield from _array(other, column, place)
+        yield from _array(other, column, scope)
     elif node.kind == pg.AEXPR_LIKE and operator in LIKE:
-        yield _pattern(place.literal(other), column)
+        yield _pattern(scope.literal(other), column)
     elif node.kind in {pg.AEXPR_OP, pg.AEXPR_DISTINCT, pg.AEXPR_NOT_DISTINCT} and operator in EQUAL | UNEQUAL | ORDER:
-        yield place.literal(other)
+        yield scope.literal(other)
     else:
         raise Doubtful(f"a WHERE with {operator}")
 
 
-def _array(node: Message, column: Column, place: Place) -> Iterator[Literal]:
+def _array(node: Message, column: Column, scope: Scope) -> Iterator[Literal]:
     """= ANY of an array: '{1,2}', or ARRAY[1,2] for whole numbers."""
     check_comparable(column, ordered=False)
     if isinstance(node, pg.A_ArrayExpr) and column.type in INTEGERS:
-        yield from (place.literal(unwrap_node(item)) for item in node.elements)
+        yield from (scope.literal(unwrap_node(item)) for item in node.elements)
         return
-    whole = place.literal(node)
+    whole = scope.literal(node)
     known = whole.cast in {None, "_" + column.type} or {str(whole.cast)[1:], column.type} <= INTEGERS.keys()
     if whole.form != "text" or not known or not column.system:
         raise Doubtful("a WHERE with an array that is not a literal of the column's type")

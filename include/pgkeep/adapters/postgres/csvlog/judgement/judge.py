@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError, Message  # type: ignore[import-
 from postgast import pg_query_pb2 as pg
 from postgast import unwrap_node
 
-from pgkeep.adapters.postgres.csvlog.model import Doubt, Exact, Verdict
+from pgkeep.adapters.postgres.csvlog.model import Doubt, Exact, Judgement
 
 from .catalog import Catalog, Name
 from .commands import check_command
@@ -52,12 +52,12 @@ class Judge:
     ignored: Collection[Name] = ()
     temporary: set[str] = field(default_factory=set)
     _targets: Targets = field(init=False, repr=False)
-    _verdicts: dict[bytes, Verdict] = field(init=False, repr=False, default_factory=dict)
+    _verdicts: dict[bytes, Judgement] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._targets = Targets(catalog=self.catalog, ignored=self.ignored, temporary=self.temporary)
 
-    def judge(self, sql: bytes, *, bound: bool = True) -> Verdict:
+    def judge(self, sql: bytes, *, bound: bool = True) -> Judgement:
         """The verdict on what was sent as one string. `bound`: its literals may have been parameters."""
         if KNOWN.fullmatch(sql):
             return NOTHING
@@ -71,7 +71,7 @@ class Judge:
         except Doubtful as doubt:
             return Doubt(reason=doubt.reason)
 
-    def _new(self, text: bytes, known: bytes | None, *, bound: bool) -> Verdict:
+    def _new(self, text: bytes, known: bytes | None, *, bound: bool) -> Judgement:
         statements, temporary = _parsed(text), len(self.temporary)
         nodes = [unwrap_node(statement.stmt) for statement in statements]
         _check_transactions(nodes)
@@ -87,7 +87,7 @@ class Judge:
             self._remember(known, verdict)
         return verdict
 
-    def _remember(self, known: bytes, verdict: Verdict) -> None:
+    def _remember(self, known: bytes, verdict: Judgement) -> None:
         """What a SELECT does not depend on the values in it."""
         if len(self._verdicts) >= MOST_TEMPLATES:
             self._verdicts.clear()
@@ -108,7 +108,7 @@ class Judge:
     def _encoded(self, text: bytes) -> bytes:
         return text.decode().encode(self.catalog.codec or "ascii")
 
-    def _together(self, verdicts: list[Verdict]) -> Verdict:
+    def _together(self, verdicts: list[Judgement]) -> Judgement:
         exact = [verdict for verdict in verdicts if isinstance(verdict, Exact)]
         if len(exact) < len(verdicts):
             return next(verdict for verdict in verdicts if isinstance(verdict, Doubt))
@@ -117,13 +117,13 @@ class Judge:
         texts = END.join(verdict.sql for verdict in exact if verdict.sql)
         return Exact(sql=texts, writes=tuple(one for verdict in exact for one in verdict.writes))
 
-    def _single(self, node: Message, text: bytes, *, begin: int, bound: bool) -> Verdict:
+    def _single(self, node: Message, text: bytes, *, begin: int, bound: bool) -> Judgement:
         if type(node) in VERBS:
             return self._written(node, text, begin=begin, bound=bound)
         check_command(node, self._targets)
         return NOTHING
 
-    def _written(self, node: Dml, text: bytes, *, begin: int, bound: bool) -> Verdict:
+    def _written(self, node: Dml, text: bytes, *, begin: int, bound: bool) -> Judgement:
         targets = self._targets
         relation = targets.resolved(node.relation)
         try:

@@ -1,6 +1,6 @@
 -- What decides whether a statement means the same when it is run again. `volatile`: functions of users that may write,
--- aggregates of such functions with them, but none of extensions that are known to change nothing; `caller`: objects that call one, by a pg_depend that is not made for
--- PostgreSQL's own functions.
+-- aggregates of such functions with them, but none of extensions that are known to change nothing; `caller`: objects
+-- that call one, by a pg_depend that is not made for PostgreSQL's own functions.
 WITH RECURSIVE volatile (id) AS (
     SELECT oid FROM pg_proc WHERE oid >= 16384 AND provolatile = 'v' AND oid NOT IN (
         SELECT d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass

@@ -12,7 +12,7 @@ from pgkeep.adapters.postgres.csvlog.model import Write
 from pgkeep.adapters.postgres.gate import quoted
 
 from .catalog import Catalog, Column, Relation
-from .conditions import Matches, Place, keys, matches
+from .conditions import Matches, Scope, keys, matches
 from .doubtful import Doubtful
 from .literals import Literal
 from .origins import FLOATS
@@ -47,7 +47,7 @@ def write(node: Dml, relation: Relation | None, text: bytes, catalog: Catalog, *
     if relation is None:
         raise Doubtful("its name alone does not tell which")
     check_table(relation, VERBS[type(node)])
-    place = Place(
+    scope = Scope(
         catalog=catalog,
         relation=relation,
         alias=str(node.relation.alias.aliasname or relation.name),
@@ -61,8 +61,8 @@ def write(node: Dml, relation: Relation | None, text: bytes, catalog: Catalog, *
     if node.HasField("with_clause"):
         raise Doubtful("WITH")
     if isinstance(node, pg.InsertStmt):
-        return _inserted(node, place)
-    return _updated(node, place) if isinstance(node, pg.UpdateStmt) else _deleted(node, place)
+        return _inserted(node, scope)
+    return _updated(node, scope) if isinstance(node, pg.UpdateStmt) else _deleted(node, scope)
 
 
 def check_table(relation: Relation, verb: str) -> None:
@@ -130,15 +130,15 @@ def _before_returning(node: Dml, text: bytes) -> int:
 # --- INSERT ----------------------------------------------------------------------------------------------------------
 
 
-def _inserted(node: pg.InsertStmt, place: Place) -> Write:
+def _inserted(node: pg.InsertStmt, scope: Scope) -> Write:
     rows = _rows(node)
-    columns = _columns(node, place.relation, width=len(rows[0]))
-    _check_missing(place.relation, columns)
-    found = [_row(row, columns, place) for row in rows]
-    texts = [keys(values, place.relation) for values in found]
+    columns = _columns(node, scope.relation, width=len(rows[0]))
+    _check_missing(scope.relation, columns)
+    found = [_row(row, columns, scope) for row in rows]
+    texts = [keys(values, scope.relation) for values in found]
     known = tuple(key for each in texts if each for key in each)
     exact = all(each is not None for each in texts)
-    relation = place.relation
+    relation = scope.relation
     return Write(schema=relation.schema, name=relation.name, keys=known if exact else None, inserted=len(rows))
 
 
@@ -174,56 +174,56 @@ def _check_missing(relation: Relation, columns: list[Column]) -> None:
             raise Doubtful(f"no value for {column.name}, whose default is computed")
 
 
-def _row(row: list[Message], columns: list[Column], place: Place) -> Matches:
+def _row(row: list[Message], columns: list[Column], scope: Scope) -> Matches:
     if len(row) != len(columns):
         raise Doubtful("a row without a value for each column")
-    stored = ((column, _stored(value, column, place)) for value, column in zip(row, columns, strict=True))
+    stored = ((column, _stored(value, column, scope)) for value, column in zip(row, columns, strict=True))
     return {column.name: [value] for column, value in stored if value is not None}
 
 
-def _stored(node: Message, column: Column, place: Place) -> Literal | None:
+def _stored(node: Message, column: Column, scope: Scope) -> Literal | None:
     """The literal that is stored; None for DEFAULT, where that is a constant or computed from the row itself."""
     if isinstance(node, pg.SetToDefault):
         if column.default == "computed" and not column.generated:
             raise Doubtful(f"DEFAULT for {column.name}, which is computed")
         return None
-    value = place.literal(node)
-    if place.bound and place.catalog.rounding and column.type in ROUNDED:
+    value = scope.literal(node)
+    if scope.bound and scope.catalog.rounding and column.type in ROUNDED:
         raise Doubtful("a parameter may have been a float, and extra_float_digits rounds it in the log")
-    check_stored(value, column, bound=place.bound)
+    check_stored(value, column, bound=scope.bound)
     return value
 
 
 # --- UPDATE, DELETE --------------------------------------------------------------------------------------------------
 
 
-def _updated(node: pg.UpdateStmt, place: Place) -> Write:
-    relation = place.relation
+def _updated(node: pg.UpdateStmt, scope: Scope) -> Write:
+    relation = scope.relation
     if node.from_clause:
         raise Doubtful("UPDATE .. FROM")
-    columns = {column.name for column in _assigned(node, place)}
+    columns = {column.name for column in _assigned(node, scope)}
     if columns & relation.on_update:
         raise Doubtful("rows of another table that refer to it are changed, too")
-    found = _where(node, place)
+    found = _where(node, scope)
     moved = columns.intersection(relation.key)
     return Write(schema=relation.schema, name=relation.name, keys=None if moved else found, inserted=0)
 
 
-def _assigned(node: pg.UpdateStmt, place: Place) -> Iterator[Column]:
+def _assigned(node: pg.UpdateStmt, scope: Scope) -> Iterator[Column]:
     for item in node.target_list:
-        column = _target(place.relation, item.res_target)
-        _stored(unwrap_node(item.res_target.val), column, place)
+        column = _target(scope.relation, item.res_target)
+        _stored(unwrap_node(item.res_target.val), column, scope)
         yield column
 
 
-def _deleted(node: pg.DeleteStmt, place: Place) -> Write:
+def _deleted(node: pg.DeleteStmt, scope: Scope) -> Write:
     if node.using_clause:
         raise Doubtful("DELETE .. USING")
-    relation = place.relation
-    return Write(schema=relation.schema, name=relation.name, keys=_where(node, place), inserted=0, removes=True)
+    relation = scope.relation
+    return Write(schema=relation.schema, name=relation.name, keys=_where(node, scope), inserted=0, removes=True)
 
 
-def _where(node: pg.UpdateStmt | pg.DeleteStmt, place: Place) -> tuple[str, ...] | None:
+def _where(node: pg.UpdateStmt | pg.DeleteStmt, scope: Scope) -> tuple[str, ...] | None:
     if not node.HasField("where_clause"):
         return None
-    return keys(matches(unwrap_node(node.where_clause), place), place.relation)
+    return keys(matches(unwrap_node(node.where_clause), scope), scope.relation)

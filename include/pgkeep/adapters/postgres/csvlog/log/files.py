@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pgkeep.adapters.postgres.gate import Session, translated
 from pgkeep.adapters.postgres.server import Server
-from pgkeep.errors import ConfigError, Unavailable
+from pgkeep.errors import ConfigError, LogUnavailable, Unavailable
 
 STEP = 4 << 20
 """Bytes that are read at a time: the server makes one value of them."""
@@ -40,7 +40,7 @@ class LogFile:
 
 
 class LogFiles(Protocol):
-    """The CSV log files of one server. Everything raises ConfigError (no right to it) or Unavailable."""
+    """The CSV log files of one server. Everything raises ConfigError (no right to it) or LogUnavailable."""
 
     def current(self) -> str | None:
         """The name of the file that is written now; None: the server writes none."""
@@ -64,7 +64,7 @@ class SqlLogFiles:
         return None if path is None else str(path).rpartition("/")[2]
 
     def listing(self) -> tuple[LogFile, ...]:
-        with translated(self.server):
+        with self._asking():
             rows = self.connection.execute(LISTING).fetchall()
         # A file that was deleted meanwhile has no head.
         return tuple(
@@ -78,10 +78,18 @@ class SqlLogFiles:
         return content if isinstance(content, bytes) else None
 
     def _row(self, query: str, *values: object) -> tuple[object, ...]:
-        with translated(self.server):
+        with self._asking():
             row = self.connection.execute(query, values, binary=True).fetchone()
         assert row is not None
         return row
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        try:
+            with translated(self.server):
+                yield
+        except Unavailable as error:
+            raise LogUnavailable(error.what, next_step=error.next_step) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +134,7 @@ class DirectoryLogFiles:
             raise ConfigError(f"{self.path} may not be read: {error.strerror}", next_step=step) from error
         except OSError as error:
             step = "mount the server's log directory there, or correct log_directory in pgkeep.toml"
-            raise Unavailable(f"{self.path} cannot be read: {error.strerror}", next_step=step) from error
+            raise LogUnavailable(f"{self.path} cannot be read: {error.strerror}", next_step=step) from error
 
 
 def begins(head: bytes) -> str:

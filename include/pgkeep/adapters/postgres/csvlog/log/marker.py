@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Iterable
 
-from pgkeep.errors import Unavailable
+from pgkeep.errors import LogUnavailable
 from pgkeep.positions import LogPlace
 
 from .files import LogFiles
@@ -20,7 +20,7 @@ def wait_for(files: LogFiles, message: bytes, since: LogPlace, *, patience: floa
 
     The whole message, without quotes in it; the statement that raised it stands in the log as well, but not as a field
     of its own. `since`: a place before it, best taken (`end_of_log`) just before it was raised.
-    Raises Unavailable: it does not come, or the server does not answer; Inexact, ConfigError.
+    Raises LogUnavailable: it does not come, or the server does not answer; Inexact, ConfigError.
     """
     field, deadline = b',"' + message + b'",', time.monotonic() + patience
     while True:
@@ -60,9 +60,9 @@ def _end_of_row(files: LogFiles, stretch: Stretch, after: int) -> int | None:
     return None
 
 
-def _silent(message: bytes, patience: float) -> Unavailable:
-    return Unavailable(
-        f"{message.decode()!r} was not in the server's CSV log after {patience:.0f} seconds",
+def _silent(message: bytes, patience: float) -> LogUnavailable:
+    return LogUnavailable(
+        f"{message.decode()!r} was not in the server's CSV log after {patience:g} seconds",
         next_step="see that the disk of its logs has room, logging_collector is on, log_destination has csvlog, and "
         "log_min_messages is not log, fatal or panic; pgkeep check tells",
     )

@@ -4,9 +4,10 @@ A file that was begun anew under an old name has another time in its first row.
 """
 
 import hashlib
+import time
 from collections.abc import Mapping
 
-from pgkeep.errors import ConfigError, Unavailable
+from pgkeep.errors import ConfigError, LogUnavailable
 from pgkeep.ports import Inexact
 from pgkeep.positions import LogPlace, LogSeen
 from pgkeep.scalars import Digest
@@ -14,7 +15,8 @@ from pgkeep.scalars import Digest
 from .files import LogFile, LogFiles
 
 CHECKED = 4096
-TRIES = 10
+TRIES, PAUSE = 10, 0.1
+"""How often the file that is written now is looked for, and the seconds between: it may just be changing."""
 
 
 def known(place: LogPlace) -> dict[str, LogSeen]:
@@ -28,7 +30,8 @@ def end_of_log(files: LogFiles) -> LogPlace:
     When the collector changes files, nothing is written to the old one once it names the new one; so between two
     answers that name the same file, all others keep still. Raises Unavailable, ConfigError, Inexact.
     """
-    for _ in range(TRIES):
+    for attempt in range(TRIES):
+        time.sleep(PAUSE if attempt else 0)
         name = files.current()
         if name is None:
             raise ConfigError(
@@ -38,7 +41,7 @@ def end_of_log(files: LogFiles) -> LogPlace:
         found = {file.name: file for file in files.listing()}
         if name in found and files.current() == name:
             return _end_of(files, found.pop(name), found)
-    raise Unavailable(
+    raise LogUnavailable(
         "the CSV log that the server writes is not in its directory",
         next_step="SELECT pg_rotate_logfile() begins a new one; compare log_directory of server and pgkeep.toml",
     )

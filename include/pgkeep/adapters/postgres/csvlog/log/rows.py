@@ -1,6 +1,6 @@
 """The rows of a CSV log (manual, "Using CSV-Format Log Output"; the server's csvlog.c writes them).
 
-23 columns (PostgreSQL 12), 24 (13), 26 (14) or more, told by their position. Texts are quoted, numbers and moments are
+24 columns (PostgreSQL 13), 26 (14) or more, told by their position. Texts are quoted, numbers and moments are
 not; nothing is an empty column, the empty text is `""`. A record ends with the newline that is outside of quotes. It
 has to have that whole shape, or it is none: so what a crash left of one cannot swallow the next, nor pass for a row.
 """

@@ -73,8 +73,9 @@ class _Dated:
 def between(files: LogFiles, *, since: LogPlace, until: LogPlace) -> Stretch:
     """The stretch from `since` to `until`, a place that was found after it.
 
-    A file that was made and removed in between is not missed here: the rows' line numbers show it. Raises Inexact:
-    the file of `since` is gone or is another, or the order of the files cannot be known; Unavailable, ConfigError.
+    A file that was made and removed in between is not missed here: the rows' line numbers show it, if any session that
+    wrote to it went on. Raises Inexact: the file of `since` is gone or is another, or the order of the files cannot be
+    known; LogUnavailable, ConfigError.
     """
     require_same(files, since)
     before, now = known(since), known(until)

@@ -7,12 +7,12 @@ session's last one had ended.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from pgkeep.adapters.postgres.csvlog.model import Doubt, Exact, LogRow, Statement, Verdict
+from pgkeep.adapters.postgres.csvlog.model import Doubt, Exact, Judgement, LogRow, Statement
 
 from .control import Control, Kind, control
-from .moments import Moment
+from .moments import LogMoment
 
-Judge = Callable[[bytes], Verdict]
+Judge = Callable[[bytes], Judgement]
 
 QUIET = frozenset(b"DEBUG DEBUG1 DEBUG2 DEBUG3 DEBUG4 DEBUG5 LOG INFO NOTICE WARNING".split())
 FAILURES = frozenset((b"ERROR", b"FATAL", b"PANIC"))
@@ -51,7 +51,7 @@ class Transaction:
     xid: int = 0
     view: int | None = None
     steps: list[tuple[int, Exact | Doubt]] = field(default_factory=list)
-    unreadable: set[Verdict] = field(default_factory=set)
+    unreadable: set[Judgement] = field(default_factory=set)
     savepoints: list[tuple[str, int]] = field(default_factory=list)
     statements: int = 0
     simple: bool = True
@@ -68,7 +68,7 @@ class Transaction:
         """Whether it ever did anything, or may have: a row with an xid of 0 says that nothing was written before it."""
         return self.touched or (self.headless and self.xid != 0)
 
-    def add(self, place: int, verdict: Verdict) -> None:
+    def add(self, place: int, verdict: Judgement) -> None:
         if isinstance(verdict, Doubt) or verdict.sql:
             self.touched = True
             self.steps.append((place, verdict))
@@ -141,7 +141,7 @@ class Assembly:
         yield from self._ended
         yield from (last for last in self._last.values() if last.matters)
 
-    def unfinished(self, at: Moment) -> Iterator[int]:
+    def unfinished(self, at: LogMoment) -> Iterator[int]:
         """Places from which is to be read again what may go on after that cut."""
         yield from (last.begun for last in self._last.values() if not has_ended(last, at))
         yield from (place for session, (_, place) in self._next.items() if session in at.connected)
@@ -229,7 +229,7 @@ class Assembly:
         if loose.steps:
             self._ended.append(loose)
 
-    def _verdict(self, statement: Statement, order: Control | None) -> Verdict:
+    def _verdict(self, statement: Statement, order: Control | None) -> Judgement:
         if statement.reason:
             return Doubt(reason=statement.reason)
         match order:
@@ -241,7 +241,7 @@ class Assembly:
                 return self._judged(rest, statement.row.session) if rest else Exact(sql=b"", writes=())
         return self._judged(statement.sql, statement.row.session)
 
-    def _judged(self, sql: bytes, session: bytes) -> Verdict:
+    def _judged(self, sql: bytes, session: bytes) -> Judgement:
         verdict = self.judge(sql)
         if isinstance(verdict, Doubt):
             if verdict.reason.startswith(SETTING) and not verdict.reason.startswith(OF_A_TRANSACTION):
@@ -265,7 +265,7 @@ def _end(last: Transaction, row: LogRow) -> None:
     last.lived = last.lived or row.tag == IDLE or last.simple
 
 
-def has_ended(one: Transaction, at: Moment) -> bool:
+def has_ended(one: Transaction, at: LogMoment) -> bool:
     """Whether the transaction had ended when that snapshot was taken, for certain."""
     if one.ended is not None and one.ended < at.first:
         return True

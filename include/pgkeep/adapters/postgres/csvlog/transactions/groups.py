@@ -12,7 +12,7 @@ from pgkeep.visibility import Visible
 
 from .assembly import Assembly, Judge, Transaction, has_ended
 from .continuity import Continuity
-from .moments import Moment, carried, moment_of
+from .moments import LogMoment, carried, moment_of
 from .order import begins, ordered, overlaps
 from .outcomes import UNREAD, Committed, Outcomes, Where
 
@@ -64,7 +64,7 @@ def collect(
     committed: Committed,
     then: LogCut,
     before: Visible,
-    now: Moment,
+    now: LogMoment,
     begins_logged: bool,
 ) -> Collected:
     """What was committed between two cuts, by the log from where `then` says on, to `now`'s second marker at least.
@@ -98,7 +98,7 @@ class _Reading:
     """Reads the rows. `unread`: see LogCut; one whose next statement is shown had done what came before."""
 
     then: LogCut
-    now: Moment
+    now: LogMoment
     judge: Judge
     assembly: Assembly = field(init=False)
     _continuity: Continuity = field(init=False)

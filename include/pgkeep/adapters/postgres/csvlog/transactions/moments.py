@@ -17,7 +17,7 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class LogMoment:
     """A cut. `first` and `second`: places of the markers in the log, between which the snapshot was taken.
 
     `boot`: another one after each start of the server and after each crash. `clock`: the server's, in whole seconds
@@ -49,7 +49,7 @@ def sampled(
     second: int,
     connected: Iterable[bytes],
     own: Iterable[bytes] = (),
-) -> Moment:
+) -> LogMoment:
     """The cut with those samples: before the snapshot, after it, and after that. The third may be empty.
 
     A transaction lets go of its vxid before anything else, and pg_locks shows the vxids before the rest. Who has a vxid
@@ -59,7 +59,7 @@ def sampled(
     before, after, later = (tuple(sample) for sample in samples)
     xids = {one.vxid: one.xid for one in (*before, *after) if one.xid}
     on = {one.vxid for one in later}
-    return Moment(
+    return LogMoment(
         boot=boot,
         clock=clock,
         snapshot=snapshot,
@@ -73,9 +73,9 @@ def sampled(
     )
 
 
-def moment_of(cut: LogCut, snapshot: Visible) -> Moment:
+def moment_of(cut: LogCut, snapshot: Visible) -> LogMoment:
     """The cut again; `snapshot` is kept elsewhere."""
-    return Moment(
+    return LogMoment(
         boot=cut.boot,
         clock=cut.clock,
         snapshot=snapshot,
@@ -90,7 +90,7 @@ def moment_of(cut: LogCut, snapshot: Visible) -> Moment:
 
 
 def carried(
-    moment: Moment,
+    moment: LogMoment,
     *,
     again: int,
     lines: Mapping[str, int],
@@ -115,7 +115,7 @@ def carried(
     )
 
 
-def begun(moment: Moment) -> LogCut:
+def begun(moment: LogMoment) -> LogCut:
     """What is kept of the first cut: the next window begins to read at its first marker, and knows of nothing before.
 
     Sessions that are connected go on from an unknown line; what runs may have written, unseen.

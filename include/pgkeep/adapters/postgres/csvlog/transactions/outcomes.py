@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from .assembly import Transaction, has_ended
-from .moments import Moment
+from .moments import LogMoment
 
 Committed = Callable[[int], bool | None]
 """Whether the transaction with that 64-bit id was committed, as pg_xact_status says; None: it is not known any more."""
@@ -42,8 +42,8 @@ class Outcomes:
     savepoints are in the log.
     """
 
-    before: Moment
-    now: Moment
+    before: LogMoment
+    now: LogMoment
     blind: int
     begins_logged: bool
     committed: Committed
@@ -113,7 +113,7 @@ class Outcomes:
         return self.begins_logged or (one.simple and one.statements == 1)
 
 
-def is_seen(one: Transaction, at: Moment) -> bool | None:
+def is_seen(one: Transaction, at: LogMoment) -> bool | None:
     """Whether the snapshot sees what a transaction outside of a block wrote, if it was committed."""
     if has_ended(one, at):
         return True
