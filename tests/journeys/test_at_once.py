@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fix_docs import commands
-from fix_node import Node, pgkeep_program
+from fix_node import Node, pgkeep_program, wait_for
 from pgkeep.sandbox import peer_servers
 
 # A drill needs the newest two full backups, so these stay; what is before them goes.
@@ -159,7 +159,7 @@ def test_two_of_three_peers_are_lost_for_good(node: Node, shop: str) -> None:
     node.heal()
     new = identities(node)
     assert [one == other for one, other in zip(old, new, strict=True)] == [False, True, False]
-    assert {entry["copies_now"] for entry in node.entries(shop)} == {1}
+    wait_for(lambda: {entry["copies_now"] for entry in node.entries(shop)} == {1})
     said = "".join(run(line, node, NAME=shop) for line in commands("docs/operating.md", "A peer that is lost for good"))
     assert said.count("replicated anew") >= 2 * (3 * len(before) + 3), "parts of the entries, versions of the journal"
     assert "all is well again" in said
