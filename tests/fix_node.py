@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -193,6 +194,13 @@ class Node:
         content[len(content) // 2] ^= 1
         block.chmod(0o600)
         block.write_bytes(content)
+
+    def replace_disk(self, peer: int) -> None:
+        """Its Kubo comes back with its identity, and with nothing else."""
+        self.kill(f"kubo-{peer}")
+        for folder in ("blocks", "datastore"):
+            shutil.rmtree(peer_servers.homes(self.home)[peer - 1].ipfs / folder)
+        self.heal()
 
     def _url(self, door: str, peer: int) -> str:
         connection = self.connection(door, peer)

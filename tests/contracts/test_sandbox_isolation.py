@@ -14,7 +14,7 @@ import pytest
 
 from pgkeep import sandbox
 from pgkeep.errors import ConfigError
-from pgkeep.sandbox import isolation, processes
+from pgkeep.sandbox import isolated_sandbox, isolation, processes
 
 pytestmark = pytest.mark.skipif(not isolation.is_allowed(), reason="this system forbids network namespaces")
 ENTER = [sys.executable, "-m", "pgkeep.sandbox.isolation", "--"]
@@ -123,6 +123,19 @@ def test_when_its_world_ends_it_can_be_had_again(home: Path) -> None:
         time.sleep(0.02)
     up(home)
     assert all(server.running for server in sandbox.status(home))
+
+
+def test_a_world_is_not_entered_before_its_loopback_is_up() -> None:
+    """Its first process is there long before, with the command line of `unshare`."""
+    with subprocess.Popen([*isolation.unshare_command(), *isolation.inside_command("--prepare")]) as outer:
+        try:
+            first: list[int] = []
+            while not first:
+                children = [p.pid for p in processes.process_table() if p.parent == outer.pid]
+                first = [pid for pid in children if isolated_sandbox.holds(pid)]
+            assert "127.0.0.1" in Path(f"/proc/{first[0]}/net/fib_trie").read_text()
+        finally:
+            outer.kill()
 
 
 def test_down_ends_its_world(home: Path) -> None:

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import psycopg
@@ -55,6 +56,13 @@ class Kept:
                 connection.execute(
                     "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s", [name]
                 )
+
+
+def configure(sandbox: Mapping[str, str], name: str, more: str) -> None:
+    """Puts further settings into that database's section."""
+    path = Path(sandbox[VARIABLE])
+    section = f"[databases.{name}]\n"
+    path.write_text(path.read_text(encoding="utf-8").replace(section, section + more), encoding="utf-8")
 
 
 def connect(environ: Mapping[str, str], name: str) -> psycopg.Connection[Any]:

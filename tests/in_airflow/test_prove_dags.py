@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fix_postgres import no_database, server
-from in_airflow.dags import Keep, connect, entries, handed_on, run, states
+from in_airflow.dags import Keep, configure, connect, entries, handed_on, run, states
 from pgkeep import records
 from pgkeep import restore as restore_story
 from pgkeep.airflow.hooks import SiteHook
@@ -18,7 +18,6 @@ from pgkeep.plan import Point, plan
 from pgkeep.ports import Place
 from pgkeep.restore import restore
 from pgkeep.sandbox import peer_servers
-from pgkeep.settings import VARIABLE
 from pgkeep.site import Site
 
 BY_TEST = Origin(host="h", by="test")
@@ -32,12 +31,6 @@ keep_monthly = 0
 keep_yearly = 0
 min_full = 1
 """
-
-
-def configure(sandbox: Mapping[str, str], name: str, more: str) -> None:
-    path = Path(sandbox[VARIABLE])
-    section = f"[databases.{name}]\n"
-    path.write_text(path.read_text(encoding="utf-8").replace(section, section + more), encoding="utf-8")
 
 
 def change(sandbox: Mapping[str, str], name: str, *statements: str) -> None:

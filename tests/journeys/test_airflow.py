@@ -29,6 +29,17 @@ from pgkeep.sandbox.sample import create_sample
 
 PATIENCE = 300.0
 MINUTE = timedelta(minutes=1)
+PROVEN = """\
+scratch = "pgkeep_scratch"
+audit_share = 1.0
+keep_last = 1
+keep_hourly = 0
+keep_daily = 0
+keep_weekly = 0
+keep_monthly = 0
+keep_yearly = 0
+min_full = 1
+"""
 
 
 @pytest.fixture(scope="module")
@@ -85,24 +96,36 @@ def missed(home: Path, mails: MailSink) -> Hours:
 
 def pauses(airflow: Airflow, dag: str) -> bool:
     """Whether Airflow knows the DAG by now; it is paused then."""
-    known = [str(found["dag_id"]) for found in airflow.get("/dags?limit=100")["dags"]]
-    if dag in known:
+    known = dag in known_dags(airflow)
+    if known:
         airflow.pause(dag, paused=True)
-    return dag in known
+    return known
+
+
+def known_dags(airflow: Airflow) -> set[str]:
+    return {str(found["dag_id"]) for found in airflow.get("/dags?limit=100")["dags"]}
+
+
+def verdicts(operator: Node, name: str) -> dict[int, dict[str, Any]]:
+    """The newest verdict on each entry."""
+    found = json.loads(operator.pgkeep("list", name, "--json").stdout)["verdicts"]
+    return {int(verdict["entry"]): verdict for verdict in found}
 
 
 def this_minute() -> datetime:
     return datetime.now(UTC).replace(second=0, microsecond=0)
 
 
-def new_database(operator: Node, *, size: int, changes: bool = False) -> str:
-    """`changes`: collected every minute, from now on."""
+def new_database(operator: Node, *, size: int, changes: bool = False, more: str = "") -> str:
+    """`changes`: collected every minute, from now on. `more`: further settings."""
     name = f"kept_{os.urandom(3).hex()}"
     source = f"{operator.environ['PGKEEP_SOURCE_URL']}?passfile={operator.environ['PGPASSFILE']}"
     create_sample(source, dbname=name, size=size, seed=3, report=print)
     operator.pgkeep("init", name, *([] if changes else ["--full-only"]))
     if changes:
-        configure(operator, name, 'changes_schedule = "* * * * *"')
+        more += 'changes_schedule = "* * * * *"'
+    if more:
+        configure(operator, name, more.rstrip("\n"))
     return name
 
 
@@ -121,6 +144,34 @@ def test_a_new_database_is_backed_up_at_once_and_comes_back(operator: Node, mail
     assert told[0]["extra"]["rows"] == entry["backup"]["totals"]["rows"]
     operator.pgkeep("restore", name, "--into", operator.target(name))
     assert operator.measure(name, server="SCRATCH") == operator.measure(name)
+
+
+def test_a_new_full_backup_is_proven_repaired_and_makes_an_older_one_go(operator: Node) -> None:
+    """The drill comes by itself, by the full backup's asset; the audit and the retirement as their schedules would."""
+    name, airflow = new_database(operator, size=1_000_000, more=PROVEN), Airflow(operator.environ)
+    full, drill, audit, retire = (f"pgkeep_{name}_{kind}" for kind in ("full", "drill", "audit", "retire"))
+    assert dict(finished(airflow, airflow.first_run(full, patience=PATIENCE)))["release"] == "success"
+    wait_for(lambda: {drill, audit, retire} <= known_dags(airflow), patience=PATIENCE)
+    assert dict(finished(airflow, airflow.trigger(full, patience=PATIENCE)))["release"] == "success"
+    entry = operator.entries(name)[-1]["sequence"]
+    wait_for(lambda: started_by(airflow, name, entry=entry, dag=drill) is not None, patience=PATIENCE)
+    drilled = started_by(airflow, name, entry=entry, dag=drill)
+    assert drilled is not None
+    assert dict(finished(airflow, drilled)) == {"drill": "success"}
+    proven = verdicts(operator, name)[entry]
+    assert proven["origin"]["by"].startswith(f"airflow:{drill}/{drilled.id}/")
+    assert [way["failure"] for way in proven["ways"]] == [None]
+    assert operator.psql("SELECT count(*) FROM pg_database WHERE datname ~ '_pgkeep_'", server="SCRATCH") == "0"
+
+    cid = operator.dump_of(name)
+    operator.flip(cid, peer=2)
+    audited = airflow.trigger(audit, patience=PATIENCE)
+    assert dict(finished(airflow, audited)) == {"audit": "success"}
+    assert any(f"REPAIRED dump of entry {entry} ({cid})" in line for line in airflow.said(audited, "audit"))
+
+    retired = airflow.trigger(retire, patience=PATIENCE)
+    assert dict(finished(airflow, retired)) == {"retire": "success"}
+    assert [kept["sequence"] for kept in operator.entries(name)] == [entry]
 
 
 def test_a_missing_peer_is_waited_for_without_a_worker_and_without_a_new_dump(operator: Node) -> None:
@@ -378,6 +429,13 @@ def finished(airflow: Airflow, run: Run) -> Iterator[tuple[str, str]]:
 def asset_events(airflow: Airflow, name: str) -> list[Mapping[str, Any]]:
     events: list[Mapping[str, Any]] = airflow.get("/assets/events")["asset_events"]
     return [event for event in events if event["name"] == name]
+
+
+def started_by(airflow: Airflow, name: str, *, entry: int, dag: str) -> Run | None:
+    """The run that the scheduler has started because of that full backup's event."""
+    events = [event for event in asset_events(airflow, f"pgkeep/{name}/full") if event["extra"]["entry"] == entry]
+    runs = [str(run["run_id"]) for event in events for run in event["created_dagruns"] if run["dag_id"] == dag]
+    return Run(dag=dag, id=runs[0]) if runs else None
 
 
 def dumping(name: str) -> psutil.Process | None:

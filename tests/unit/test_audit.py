@@ -15,7 +15,7 @@ from pgkeep.audit import Report
 from pgkeep.errors import ConfigError, Corrupted, NotReplicated, Unavailable
 from pgkeep.model import Cid, Entry, KeyFingerprint
 from pgkeep.pin_names import audit_name, draft_name, journal_name, part_name, recorded_name
-from pgkeep.ports import Place
+from pgkeep.ports import Listing, Place
 from pgkeep.testing import MemorySource, MemoryVault
 
 NAMES = ("alice", "bob", "carol")
@@ -208,6 +208,23 @@ def test_what_is_damaged_is_looked_at_again_next_time(node: AuditedNode) -> None
     assert well(node.audit(share=0.05)).repairs
 
 
+def test_what_cannot_be_repaired_does_not_keep_the_rest_from_being_read(node: AuditedNode) -> None:
+    """A third of everything is lost for good; then another copy is lost."""
+    entries = [node.full() for _ in range(6)]
+    for entry in entries[:2]:
+        for peer in node.memory.peers:
+            for part in entry.backup.parts:
+                peer.lose(part.cid)
+    assert len({problem.cid for problem in node.audit().wrong}) == 6
+    cid = dump(entries[4])
+    node.peer("bob").lose(cid)
+    reports = [node.audit(share=0.1) for _ in range(11)]
+    assert [repair.cid for report in reports for repair in report.repairs] == [cid]
+    assert all(len({problem.cid for problem in report.wrong}) == 6 for report in reports), (
+        "all of it is named each time"
+    )
+
+
 PARTS, VERSIONS = 6, 3
 wounds = st.dictionaries(
     st.tuples(st.integers(0, PARTS + VERSIONS - 1), st.sampled_from(NAMES)),
@@ -233,11 +250,10 @@ def test_nothing_is_lost_and_whatever_can_be_mended_is(found: dict[tuple[int, st
     if len(before) == len(cids):
         well(node.audit())
         node.require_whole()
-    elif before.issuperset(node.named("full")):  # what is lost is old versions of the journal: no restore needs them
-        said_of = " ".join(problem.about for report in reports for problem in report.problems)
-        assert all(cid in said_of for cid in cids if cid not in before)
     else:
         assert any(report.wrong for report in reports)
+        said_of = " ".join(problem.about for report in reports for problem in report.problems)
+        assert all(cid in said_of for cid in cids if cid not in before)
 
 
 # --- copies that are missing ---------------------------------------------------------------------------------------
@@ -305,12 +321,57 @@ def test_a_version_of_the_journal_that_lost_its_pin_is_found_by_the_next(node: A
     assert journal_name("shop", sequence=1) in node.memory.listing("pgkeep/").names
 
 
-def test_a_version_of_the_journal_that_is_nowhere_is_said(node: AuditedNode) -> None:
-    node.full()
-    (cid,) = node.memory.listing(journal_name("shop", sequence=0)).names[journal_name("shop", sequence=0)]
-    node.memory.drop(cid)
+@pytest.mark.parametrize("how", ["unpinned", "lost", "rotten"])
+def test_an_old_version_of_the_journal_that_is_lost_everywhere_fails_the_audit(node: AuditedNode, how: str) -> None:
+    """No restore needs it; but what has taken it from every peer can take backups next."""
+    for _ in range(3):
+        node.full()
+    (cid,) = node.named("journal/1")
+    if how == "unpinned":
+        node.memory.drop(cid)
+    for peer in node.memory.peers if how != "unpinned" else ():
+        (peer.lose if how == "lost" else peer.flip)(cid)
     report = node.audit()
-    assert f"version 0 of the journal ({cid}): cannot be read any more" in said(report)
+    with pytest.raises(Corrupted, match=rf"version 1 of the journal \({cid}\): cannot be read any more") as caught:
+        report.require_well()
+    assert "find out what took it from every peer" in str(caught.value)
+    assert [problem.cid for problem in report.wrong] == [cid]
+    for _ in range(7):
+        node.full()
+    well(node.audit())
+
+
+def test_an_old_version_that_a_silent_peer_may_have_is_not_called_lost() -> None:
+    node = AuditedNode(copies=2)
+    node.full()
+    (cid,) = node.named("journal/0")
+    node.memory.drop(cid)
+    node.peer("carol").up = False
+    (problem,) = [problem for problem in node.audit().problems if problem.cid == cid]
+    assert problem.kind == "notice"
+
+
+def test_an_old_version_that_a_writer_lets_go_of_meanwhile_is_not_missed() -> None:
+    class Meanwhile(MemoryVault):
+        """Right after the first look another backup is recorded, and the oldest version is let go of."""
+
+        act: Callable[[], object] | None = None
+
+        def listing(self, prefix: str) -> Listing:
+            seen = super().listing(prefix)
+            act, self.act = self.act, None
+            if act:
+                act()
+            return seen
+
+    memory = Meanwhile()
+    node = AuditedNode(memory=memory)
+    for _ in range(8):
+        node.full()
+    memory.act = node.full
+    report = well(node.audit())
+    assert not report.problems
+    assert report.version == 9
 
 
 def test_more_copies_are_made_when_more_are_wanted() -> None:
@@ -449,7 +510,10 @@ def test_behind_a_version_that_is_lost_nobody_is_suspected(node: AuditedNode) ->
         peer.lose(lost)
     for report in (node.audit(), node.audit()):
         assert "find out who pinned it" not in said(report)
-        assert "one that would tell cannot be read" in said(report)
+        assert [problem.cid for problem in report.wrong] == [lost]
+        (older,) = [problem for problem in report.problems if problem.kind == "notice"]
+        assert older.about.startswith("pgkeep/shop/journal/0 ")
+        assert "only one that is lost would say whether it is" in older.what
         assert not report.swept
 
 

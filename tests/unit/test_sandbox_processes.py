@@ -4,8 +4,10 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,26 @@ def test_children_in_sessions_of_their_own_end_too(run: Path) -> None:
     everything = processes.members(run, server)
     processes.stop(run, server)
     assert [p for p in everything if processes.look_up(p.pid)] == []
+
+
+FIRST_THREAD_ENDS = """
+import ctypes, platform, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+ctypes.CDLL(None).syscall(60 if platform.machine() == "x86_64" else 93, 0)  # exit(2): of this thread alone
+"""
+
+
+def test_a_process_is_there_until_its_last_thread_has_ended(run: Path) -> None:
+    """What is killed on a loaded machine looks so for a while: its ports and locks are still held."""
+    server = replace(shell(run, ""), argv=[sys.executable, "-c", FIRST_THREAD_ENDS])
+    processes.start(run, server)
+    pid = json.loads((run / "it.json").read_text())["pid"]
+    while (found := processes.look_up(pid)) and found.state != "Z":
+        time.sleep(0.01)
+    assert found
+    assert processes.leader(run, "it") == found
+    assert processes.stop(run, server) is True
+    assert processes.look_up(found.pid) is None
 
 
 def test_orphans_of_a_killed_server_end_with_the_next_start(run: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pgkeep.audit.report import Problem
 from pgkeep.copies import Ciphertext
-from pgkeep.errors import Corrupted, PgkeepError
+from pgkeep.errors import Corrupted, PgkeepError, Unavailable
 from pgkeep.journal import Ancestor, Head, Journal, check_link
 from pgkeep.journal_store import KEPT_VERSIONS, JournalStore
 from pgkeep.model import Cid, Entry, PeerId
@@ -78,6 +78,11 @@ class Versions:
     problems: tuple[Problem, ...]
 
     @property
+    def lost(self) -> frozenset[Cid]:
+        """What the versions say is one of them, though nobody gives it."""
+        return frozenset(problem.cid for problem in self.problems if problem.cid)
+
+    @property
     def newest(self) -> Journal:
         return self.heads[0].journal
 
@@ -103,7 +108,7 @@ def versions(head: Head, journals: JournalStore) -> Versions:
             older = _version(before, journals)
             check_link(heads[-1].journal, older)
         except PgkeepError as error:
-            problems.append(_lost(before, error, journals.database))
+            problems.append(_lost(before, error, journals))
             break
         heads.append(older)
     return Versions(heads=tuple(heads), problems=tuple(problems))
@@ -116,12 +121,17 @@ def _version(known: Ancestor, journals: JournalStore) -> Head:
     return valid[0]
 
 
-def _lost(known: Ancestor, error: PgkeepError, database: str) -> Problem:
+def _lost(known: Ancestor, error: PgkeepError, journals: JournalStore) -> Problem:
+    """What three peers held is gone from all of them: no restore needs it, but whatever did that may not be done."""
+    gone = isinstance(error, Corrupted) or (isinstance(error, Unavailable) and not journals.search.listing().silent)
     return Problem(
-        kind="Corrupted" if isinstance(error, Corrupted) else "notice",
+        kind="Corrupted" if gone else "notice",
         about=f"version {known.sequence} of the journal ({known.cid})",
         what=f"cannot be read any more: {error.what}",
-        next_step=f"see docs/operating.md, 'A journal that is refused'; what is newer is whole: pgkeep list {database}",
+        next_step="find out what took it from every peer that had it, before that takes backups: disks, a garbage "
+        "collection, somebody with the cluster's password; what is newer is whole: "
+        f"pgkeep list {journals.database}. It is not missed any more when there are {KEPT_VERSIONS} newer versions",
+        cid=known.cid,
     )
 
 

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 
+DAMAGED = -1
+"""In place of an audit: the last one that read that copy did not get the very bytes."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
@@ -36,8 +39,8 @@ class Sight:
 class Ledger:
     """After audit `number`. `audits`: when each ended that is still of interest, by its number.
 
-    `read`: by CID and peer, the last audit that got the very bytes there. `litter`: by CID, where the journal stood
-    when an audit first saw it.
+    `read`: by CID and peer, the last audit that got the very bytes there, or DAMAGED. `litter`: by CID, where the
+    journal stood when an audit first saw it.
     """
 
     format: int
@@ -86,7 +89,7 @@ def _together(one: Ledger, other: Ledger) -> Ledger:
 
 
 def _last(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
-    return {peer: max(one.get(peer, 0), other.get(peer, 0)) for peer in {**one, **other}}
+    return {peer: max(known[peer] for known in (one, other) if peer in known) for peer in {**one, **other}}
 
 
 def _first(one: Sight, other: Sight | None) -> Sight:

@@ -34,7 +34,7 @@ PATIENCE, PAUSE = 30.0, 0.5
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """The litter that there is, by CID: its names. `strange`: what calls itself a version of the journal, and is not;
-    `unclear`: those of which nobody can tell, as a version between is lost.
+    `unclear`: those of which nobody can tell, as a version between is lost (which itself is in `Versions.problems`).
 
     `sights`: where the journal stood when each was first seen.
     """
@@ -64,8 +64,8 @@ class Found:
             ),
             *_notices(
                 self.unclear,
-                "may be a version of the journal or not: one that would tell cannot be read",
-                next_step="see to the version that cannot be read",
+                "bears the name of an older version of the journal; only one that is lost would say whether it is",
+                next_step="see to the version that is lost",
             ),
         )
 
@@ -89,7 +89,7 @@ def _between(one: Instant, other: Instant) -> timedelta:
 
 def find(listing: Listing, found: Versions, ledger: Ledger, ledgers: Iterable[Cid]) -> Found:
     """What no kept version names. What was seen for the first time is seen now."""
-    kept = found.named | frozenset(ledgers)
+    kept = found.named | found.lost | frozenset(ledgers)
     names = dict[Cid, tuple[str, ...]]()
     for name, cids in sorted(listing.names.items()):
         for cid in cids - kept:

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from pgkeep.audit import litter
 from pgkeep.audit.holdings import Held, Standing, Versions, holdings, standing, versions
-from pgkeep.audit.ledger import Ledger, Ledgers, following, merged, sight
+from pgkeep.audit.ledger import DAMAGED, Ledger, Ledgers, following, merged, sight
 from pgkeep.audit.proofs import Proofs
 from pgkeep.audit.report import PeerAccount, Problem, Report
 from pgkeep.audit.surroundings import surroundings
@@ -22,7 +22,7 @@ from pgkeep.errors import PgkeepError
 from pgkeep.journal_store import JournalStore
 from pgkeep.meter import unwatched
 from pgkeep.model import Cid, Instant, now
-from pgkeep.ports import Sealer, Source, Vault, Watch
+from pgkeep.ports import Listing, Sealer, Source, Vault, Watch
 
 SHARE = 0.1
 GRACE = timedelta(days=7)
@@ -86,8 +86,9 @@ class Audit:
         )
 
     def _look(self) -> "Scene":
-        listing = self.journals.search.listing()
-        found = versions(self.journals.search.head(listing), self.journals)
+        listing, found = self._versions()
+        if found.problems:  # or a writer has let go of an old one at this moment
+            listing, found = self._versions()
         ledgers = self.ledgers.find(listing)
         ledger = merged(ledgers.values(), self.journals.database)
         places = askable(self.vault)
@@ -99,6 +100,10 @@ class Audit:
             standings=tuple(standing(kept, self.vault, places) for kept in holdings(found, self.journals, listing)),
             litter=litter.find(listing, found, ledger, ledgers),
         )
+
+    def _versions(self) -> tuple[Listing, Versions]:
+        listing = self.journals.search.listing()
+        return listing, versions(self.journals.search.head(listing), self.journals)
 
     def _mend(self, scene: "Scene", proofs: Proofs, *, dry_run: bool) -> list[Problem]:
         """What is wrong in the end. Reading takes hours: what the journal has given up meanwhile is not missed."""
@@ -189,7 +194,7 @@ def _read(scene: Scene, proofs: Proofs) -> dict[str, dict[str, int]]:
 def _turn(held: Held, ledger: Ledger, proofs: Proofs) -> int:
     if held in proofs.whole:
         return ledger.number + 1
-    return 0 if held in proofs.damaged else last_turn(held, ledger)
+    return DAMAGED if held in proofs.damaged else last_turn(held, ledger)
 
 
 def _since(ledger: Ledger, held: Sequence[Held]) -> Instant | None:

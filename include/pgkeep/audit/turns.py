@@ -2,7 +2,8 @@
 
 Those that were not read for the longest time come first, counted in audits and not by a clock that may jump, until
 `share` of all bytes is read. So at a steady volume every copy is read once in 1/share days, and one audit more where
-the last object went beyond the share.
+the last object went beyond the share. What was damaged the last time is looked at each time, and takes nobody's turn:
+else what cannot be repaired would keep the rest from being read.
 """
 
 import itertools
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pgkeep.audit.holdings import Held
-from pgkeep.audit.ledger import Ledger
+from pgkeep.audit.ledger import DAMAGED, Ledger
 from pgkeep.model import Instant
 
 DAY = 86_400.0
@@ -18,8 +19,9 @@ DAY = 86_400.0
 
 def due(held: Sequence[Held], ledger: Ledger, *, share: float) -> tuple[Held, ...]:
     """Those to be read now: the ones that always are, and of the others at least one, if there is any."""
-    always = [one for one in held if one.kept.always]
-    others = sorted((one for one in held if not one.kept.always), key=lambda one: last_turn(one, ledger))
+    always = [one for one in held if one.kept.always or last_turn(one, ledger) == DAMAGED]
+    taken = frozenset(always)
+    others = sorted((one for one in held if one not in taken), key=lambda one: last_turn(one, ledger))
     sizes = itertools.accumulate((one.kept.size for one in others), initial=0)
     wanted = share * sum(one.kept.size for one in others)
     return (*always, *(one for one, before in zip(others, sizes, strict=False) if before < wanted))

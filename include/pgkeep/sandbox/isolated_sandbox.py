@@ -62,7 +62,7 @@ def remove(home: Path, *, report: Report) -> None:
 def _world(home: Path) -> Server:
     return Server(
         name="isolation",
-        argv=[*isolation.unshare_command(), *isolation.inside_command("--hold")],
+        argv=[*isolation.unshare_command(), *isolation.inside_command("--prepare")],
         directory=home / "run" / "isolation",
         log=home / "logs" / "isolation.log",
         stop_signal=signal.SIGKILL,  # `unshare` ignores SIGTERM; killed, it takes its child along, and that everything
@@ -73,13 +73,13 @@ def _holder(home: Path) -> int | None:
     """The first process of this sandbox's world, if it has one and we are outside of it."""
     outer = processes.leader(home / "run", "isolation")
     children = [p.pid for p in processes.process_table() if outer and p.parent == outer.pid]
-    return next((pid for pid in children if _holds(pid)), None)
+    return next((pid for pid in children if holds(pid)), None)
 
 
-def _holds(pid: int) -> bool:
-    """False, too, while `unshare` is still preparing that world."""
+def holds(pid: int) -> bool:
+    """Whether that process holds a world open, and a ready one: before its loopback is up nobody has a port there."""
     try:
-        return b"--hold" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return isolation.HOLDING.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
 

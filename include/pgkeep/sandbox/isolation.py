@@ -28,6 +28,8 @@ FORBIDDEN = (
     "pgkeep: WARNING: this system does not allow network namespaces here (unshare), so what follows runs on the host's "
     "network: that nothing leaves the machine is configured, but not proven\n"
 )
+HOLDING = "--hold"
+"""The argument of the process that holds a world which is ready."""
 _GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 0x1  # SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP: see netdevice(7)
 
 
@@ -118,9 +120,15 @@ def run_as_first_process(command: Sequence[str]) -> int:
             return code if code >= 0 else 128 - code
 
 
+def prepare_to_hold() -> NoReturn:
+    """Process 1 of an isolated sandbox whose world is not ready yet: who looks for `HOLDING` finds it only after."""
+    bring_loopback_up()
+    command = inside_command(HOLDING)
+    os.execv(command[0], command)  # noqa: S606 - no shell is wanted
+
+
 def hold() -> NoReturn:
     """Process 1 of an isolated sandbox: keeps its world, buries the dead; SIGTERM ends it, and everything in it."""
-    bring_loopback_up()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
@@ -133,7 +141,9 @@ def hold() -> NoReturn:
 def main(arguments: Sequence[str]) -> int:
     command = list(arguments[arguments.index("--") + 1 :]) if "--" in arguments else []
     match list(arguments[: len(arguments) - len(command)]):
-        case ["--hold"]:
+        case ["--prepare"]:
+            prepare_to_hold()
+        case [word] if word == HOLDING:
             hold()
         case ["--inside", "--"] if command:
             return run_as_first_process(command)

@@ -85,7 +85,10 @@ def inherited_environment() -> dict[str, str]:
 
 
 def look_up(pid: int) -> Process | None:
-    """The process with this number, or None. A zombie counts as gone: it holds nothing any more."""
+    """The process with this number, or None. A zombie counts as gone: it holds nothing any more.
+
+    Unless only its first thread is one. While others are still ending, its files, locks and ports are held.
+    """
     try:
         line = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -103,7 +106,8 @@ def look_up(pid: int) -> Process | None:
         started=int(words[19]),
         directory=directory,
     )
-    return None if found.state in "ZX" else found
+    threads = int(words[17])
+    return None if found.state == "X" or (found.state == "Z" and threads <= 1) else found
 
 
 def process_table() -> list[Process]:
