@@ -1,0 +1,133 @@
+"""What is known of a database and its journal, and what there is to say about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, Protocol
+
+from pgkeep.errors import NotRestorable, PgkeepError
+from pgkeep.journal import Head, Journal
+from pgkeep.model import Cid, Instant
+from pgkeep.plan import Point, RecoveryPlan, plan
+
+Topic = Literal["rollback", "clock", "newest", "proven", "audit", "retained", "copies", "keys"]
+"""What a concern is about. Somebody who was told of one is not told of it again before it is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How old what may be: the newest moment that can be restored, the newest proven full backup, the last audit.
+
+    `retained`: bytes that the source may keep for the next collection, before the changes are given up.
+    """
+
+    newest: timedelta
+    proven: timedelta
+    audit: timedelta
+    retained: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """How far a journal had come when somebody looked: version and object; the newest moment that could be restored,
+    and the entry that shows it. `cid` is None where only the number is known.
+    """
+
+    sequence: int
+    cid: Cid | None
+    moment: Instant | None
+    entry: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recollection:
+    """What is remembered outside of the cluster. `where`, and how to let go of it, for people."""
+
+    seen: Seen
+    where: str
+    forget: str
+
+
+class Memory(Protocol):
+    """Remembers how far the journal of one database had come, where nobody with access to the cluster can change it."""
+
+    def recall(self) -> Sequence[Recollection]:
+        """All that is remembered; nothing, where nobody has looked yet."""
+
+    def keep(self, seen: Seen) -> None:
+        """Remembers it. What goes wrong is for the log only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortage:
+    """An entry of which fewer peers hold everything than were asked to; `holders`: what the peers say."""
+
+    entry: int
+    have: int
+    want: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyTrouble:
+    """A key that serves no more, or not for long."""
+
+    what: str
+    next_step: str
+    fatal: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known. `audited`: when the last audit ended, None: there was none yet. `drills`: whether there are any.
+
+    `retained`: bytes that the source keeps, None: not known, or nothing. `shortages`: of what a restore of the newest
+    moment needs.
+    """
+
+    head: Head
+    now: datetime
+    remembered: tuple[Recollection, ...]
+    audited: Instant | None
+    drills: bool
+    retained: int | None
+    shortages: tuple[Shortage, ...]
+    keys: tuple[KeyTrouble, ...]
+
+    @property
+    def journal(self) -> Journal:
+        return self.head.journal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concern:
+    """Something that somebody has to see to. `kind`: as what sort of error."""
+
+    topic: Topic
+    kind: type[PgkeepError]
+    what: str
+    next_step: str
+    shortage: Shortage | None = None
+
+
+def newest(journal: Journal) -> RecoveryPlan | None:
+    """The way to the newest moment that can be restored, or None. Raises Corrupted: the chain is broken."""
+    try:
+        return plan(journal, Point())
+    except NotRestorable:
+        return None
+
+
+def sight(head: Head) -> Seen:
+    """What is to be remembered of a journal. Raises Corrupted: the chain is broken."""
+    way = newest(head.journal)
+    return Seen(
+        sequence=head.journal.sequence,
+        cid=head.cid,
+        moment=way.last.backup.cut.time if way else None,
+        entry=way.last.sequence if way else None,
+    )
+
+
+def later(one: Seen | None, other: Seen) -> Seen:
+    """What is remembered of two: the higher number, and the other one of two that are alike."""
+    return other if one is None or one.sequence <= other.sequence else one
