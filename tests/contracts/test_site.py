@@ -89,6 +89,7 @@ def test_full_backups_only_leave_no_slot_behind(major: int, server_of: Callable[
         full(world.logical())
         assert world.slots()
         assert database.ask(LEFT)
+        assert any("max_slot_wal_keep_size is unlimited" in line for line in warned(world.logical()))
         said = "\n".join(warned(world.none()))
         assert f"of WAL, and ever more, for the replication slot {world.slot}" in said
         assert "publication and event triggers are still in it" in said

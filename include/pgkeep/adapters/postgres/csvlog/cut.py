@@ -42,8 +42,8 @@ BOOT = """
     SELECT extract(epoch FROM pg_postmaster_start_time()) || ' ' || coalesce((
         SELECT extract(epoch FROM backend_start) FROM pg_stat_activity WHERE backend_type = 'checkpointer'), 0)
 """
-LOOKED_AT = 10_000
-"""Of transaction ids, the newest, each of which is asked for: while an old transaction runs there may be many."""
+LOOKED_AT = 100_000
+"""Of transaction ids, the newest, each of which is asked for (20 ms): while an old transaction runs there are many."""
 # A subtransaction that was released holds no lock any more, but is in progress until the whole transaction has ended.
 HELD = f"""
     SELECT (x & 4294967295)::text
