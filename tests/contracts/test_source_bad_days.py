@@ -3,6 +3,7 @@
 import contextlib
 import signal
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import psycopg
@@ -82,6 +83,20 @@ def test_a_table_that_stays_locked_ends_the_dump(database: Database) -> None:
         holder.execute("BEGIN; LOCK TABLE document IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(Unavailable, match="pg_dump"):
             b"".join(snapshot.dump())
+
+
+def test_a_migration_is_never_ended_for_a_deadlock_with_a_dump(database: Database) -> None:
+    """It has the table that pg_dump waits for, and then wants one that pg_dump has locked already."""
+    pg_dump = "l.pid IN (SELECT pid FROM pg_stat_activity WHERE application_name = 'pgkeep pg_dump')"
+    has = f"SELECT count(*) FROM pg_locks l WHERE granted AND relation = 'document'::regclass AND {pg_dump}"
+    waits = f"SELECT count(*) FROM pg_locks l WHERE NOT granted AND {pg_dump}"
+    with database.source().snapshot() as snapshot, database.session() as migration, ThreadPoolExecutor(1) as pool:
+        migration.execute('BEGIN; ALTER TABLE "odd ""Name" ADD COLUMN extra int')
+        dump = pool.submit(lambda: b"".join(snapshot.dump()))
+        assert eventually(lambda: (database.ask(has), database.ask(waits)) == ([(1,)], [(1,)]))
+        migration.execute("ALTER TABLE document ADD COLUMN extra int")
+        migration.execute("COMMIT")
+        assert dump.result().startswith(b"PGDMP")
 
 
 def test_writers_and_new_tables_do_not_disturb_a_dump(database: Database) -> None:

@@ -14,6 +14,7 @@ from pgkeep.errors import ConfigError, PgkeepError, Unavailable
 from pgkeep.inventory import Inventory, SequenceState
 from pgkeep.model import Cut, Entry, SlotPosition
 
+from .dumping import pg_dump
 from .gate import Session, connect, translated
 from .guard import hold_still, require_unchanged
 from .hazards import too_long_rows
@@ -38,7 +39,7 @@ class PostgresSource:
 
     `ignored_tables`: `schema.table` as SQL writes them; their definitions are dumped, their rows are not.
     `bin_dir`: where pg_dump is, else it is looked for.
-    Seconds: `patience` to wait for the writer's lock, `lock_wait` for each of pg_dump's locks on the tables.
+    Seconds: `patience` to wait for the writer's lock, `lock_wait` for the tables to be free for pg_dump.
     """
 
     def __init__(
@@ -162,13 +163,12 @@ class PostgresSnapshot:
         arguments = [
             "--format=custom",
             "--compress=0",
-            f"--snapshot={self.moment.exported}",
-            f"--lock-wait-timeout={int(self.lock_wait * 1000)}ms",
             *(f"--exclude-table-data={table.pattern}" for table in self.ignored.tables),
         ]
         self._say_that_it_runs()
         try:
-            with contextlib.closing(read(self._command("pg_dump", arguments))) as chunks:
+            dumping = pg_dump(self.moment, self.tools, arguments, lock_wait=self.lock_wait)
+            with contextlib.closing(dumping) as chunks:
                 first = next(chunks, b"")
                 self._hold_still()
                 yield first

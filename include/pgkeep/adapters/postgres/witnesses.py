@@ -12,12 +12,12 @@ from pgkeep import records
 from pgkeep.inventory import SequenceState, TableName
 from pgkeep.model import Digest, Witnesses
 
+from .dumping import pg_dump
 from .gate import quoted, translated
 from .moment import Moment
 from .programs import Tools
 from .properties import read_properties
 from .relations import OURS
-from .running import Command, read
 from .source import PostgresSnapshot
 
 # The catalogs that pg_dump reads. Each row's place and writer change with the row.
@@ -106,7 +106,8 @@ NEVER_SHOWN = {
 OUR_PUBLICATION = (b" PUBLICATION pgkeep ", b" PUBLICATION pgkeep;")
 UNREAD = "unread"
 """In place of the pages, where the role may not look into them."""
-LOCK_WAIT = "--lock-wait-timeout=30s"
+LOCK_WAIT = 30.0
+"""Seconds."""
 RESTRICTED = (b"\\restrict ", b"\\unrestrict ")
 
 
@@ -171,15 +172,8 @@ def properties(moment: Moment) -> Digest:
 
 def schema(moment: Moment, tools: Tools) -> Digest:
     """The definition of everything, by `pg_dump --schema-only` under the moment's snapshot. Raises ToolFailedError."""
-    arguments = [
-        "--schema-only",
-        f"--snapshot={moment.exported}",
-        "--no-tablespaces",
-        f"--exclude-schema={OURS}",
-        LOCK_WAIT,
-    ]
-    lines = _lines(read(_command(moment, tools, "pg_dump", arguments)))
-    return _digest(_without_ours(lines))
+    arguments = ["--schema-only", "--no-tablespaces", f"--exclude-schema={OURS}"]
+    return _digest(_without_ours(_lines(pg_dump(moment, tools, arguments, lock_wait=LOCK_WAIT))))
 
 
 def _without_ours(lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -207,10 +201,6 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _lasting(lines: Sequence[bytes]) -> Iterator[bytes]:
     return (line + b"\n" for line in lines if not line.startswith((b"--", *RESTRICTED)))
-
-
-def _command(moment: Moment, tools: Tools, program: str, arguments: Sequence[str]) -> Command:
-    return Command(tools=tools, program=program, arguments=arguments, server=moment.server, dbname=moment.dbname)
 
 
 def _text(moment: Moment, query: str) -> str:
