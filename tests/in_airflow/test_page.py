@@ -18,6 +18,7 @@ from pgkeep.airflow.page import create_app
 from pgkeep.journal_store import JournalStore
 from pgkeep.meter import unwatched
 from pgkeep.model import Entry, Origin
+from pgkeep.settings import Database
 
 Configure = Callable[..., Path]
 SCRIPT = "<script>alert(1)</script>"
@@ -31,9 +32,11 @@ def full(world: World) -> Entry:
     return backup.record(replicated, world.source, world.journals, world.vault)
 
 
-def shown(server: FastAPI, journals: Mapping[str, JournalStore], *, seconds: float = 20.0) -> str:
+def shown(server: FastAPI, journals: Mapping[str, JournalStore], *databases: Database, seconds: float = 20.0) -> str:
     """The page over these journals, mounted as Airflow mounts it, as the administrator sees it."""
-    page = Mount("/tried", create_app(lambda: journals, seconds=seconds))
+    page = Mount(
+        "/tried", create_app(lambda: journals, lambda: {each.name: each for each in databases}, seconds=seconds)
+    )
     server.router.routes.insert(0, page)
     try:
         answer = client(server, "admin").get("/tried/")
@@ -117,6 +120,22 @@ def test_at_a_glance_what_is_to_be_done(server: FastAPI, world: World) -> None:
     assert "<strong>new</strong>: restore one to see: pgkeep drill shop" in text
     assert "<strong>new</strong>: have the peers show what they hold: pgkeep audit shop" in text
     assert "<strong>old</strong>:" not in text
+
+
+def test_at_a_glance_what_is_too_old(server: FastAPI, world: World) -> None:
+    """By the limits of its settings, as the watch judges."""
+    full(world)
+    world.site("shop").drill(origin=ORIGIN, watch=unwatched)
+    world.site("shop").audit(patience=0.0, watch=unwatched).run()
+    long = 1e5  # the source that stands in has a clock of its own
+    database = Database(name="shop", connection="source", scratch="scratch", newest_hours=long, proven_days=long)
+    assert "Nothing is known to be wrong" in shown(server, {"shop": world.journals}, database)
+    strict = replace(database, newest_hours=1e-7, audit_days=1e-8)
+    text = shown(server, {"shop": world.journals}, strict)
+    assert "<strong>1 of 1</strong> database needs somebody" in text
+    assert "the newest moment that can be restored is" in text
+    assert "the last audit ended at" in text
+    assert "that a drill has proven is" not in text
 
 
 def test_no_backup_yet_and_no_journal_yet(server: FastAPI, world: World) -> None:

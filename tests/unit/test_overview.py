@@ -8,7 +8,8 @@ from fix_memory_node import ORIGIN, MemoryNode
 from pgkeep.airflow.overview import Fact, Known, facts
 from pgkeep.drill import Drill
 from pgkeep.errors import Corrupted
-from pgkeep.model import Instant
+from pgkeep.journal import Head
+from pgkeep.model import Cid, Instant
 from pgkeep.testing import MemoryTarget
 
 
@@ -20,7 +21,7 @@ class World(MemoryNode):
     def facts(self, *, later: timedelta = timedelta(minutes=5)) -> dict[str, Fact]:
         newest = max((entry.backup.cut.time for entry in self.journal.entries), default="2026-01-02T03:04:05.000000Z")
         now = datetime.fromisoformat(newest) + later
-        found = facts(Known(journal=self.journal, audited=self.audited), now=now)
+        found = facts(Known(head=Head(journal=self.journal, cid=Cid("it")), audited=self.audited), now=now)
         return {fact.topic: fact for fact in found}
 
     def drill(self) -> None:

@@ -5,7 +5,7 @@ Drivers are imported only when something is opened: every parse of a DAG file lo
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from pgkeep.errors import ConfigError, PgkeepError
-from pgkeep.settings import VARIABLE, Connection, Settings, load
+from pgkeep.settings import VARIABLE, Connection, Database, Settings, load
 
 if TYPE_CHECKING:
     from pgkeep.adapters.ipfs.cluster import Cluster
@@ -68,6 +68,10 @@ class SiteHook(BaseHook):
         from pgkeep import wiring
 
         return wiring.open_vault(self.settings(), airflow_connection)
+
+    def databases(self) -> Mapping[str, Database]:
+        """The settings of every configured database. Raises ConfigError."""
+        return self.settings().databases
 
     def journals(self) -> "dict[str, JournalStore]":
         """The journal of every configured database. Raises ConfigError."""

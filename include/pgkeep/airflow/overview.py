@@ -1,15 +1,17 @@
 """One database at a glance: what can be restored, whether that was proven, when it was audited, how many copies.
 
-Facts and their ages; how old is too old is judged elsewhere. What is wrong whatever its age says what to do about it.
+Facts and their ages. How old is too old is judged by `freshness`, as the watch does it; what is wrong whatever its age
+says what to do about it.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pgkeep import chain
 from pgkeep.errors import NotRestorable
-from pgkeep.journal import Journal
+from pgkeep.freshness import Concern
+from pgkeep.journal import Head, Journal
 from pgkeep.model import Entry, Instant
 from pgkeep.plan import Point, RecoveryPlan, plan
 from pgkeep.progress import human_time
@@ -33,8 +35,12 @@ class Fact:
 class Known:
     """What was found out about a database. `audited`: when the last audit ended, None: there was none yet."""
 
-    journal: Journal
+    head: Head
     audited: Instant | None
+
+    @property
+    def journal(self) -> Journal:
+        return self.head.journal
 
 
 def facts(known: Known, *, now: datetime) -> tuple[Fact, ...]:
@@ -55,6 +61,14 @@ def facts(known: Known, *, now: datetime) -> tuple[Fact, ...]:
         _audit(known, age),
         _copies(way, journal.database),
     )
+
+
+def judged(found: Sequence[Fact], concerns: Sequence[Concern]) -> tuple[tuple[Fact, ...], tuple[str, ...]]:
+    """The facts, with what is to be done where one is too old; and what else is to be done."""
+    steps = {str(concern.topic): f"{concern.what}. Next: {concern.next_step}" for concern in concerns}
+    facts = tuple(replace(fact, next_step=fact.next_step or steps.get(fact.topic, "")) for fact in found)
+    known = {fact.topic for fact in found}
+    return facts, tuple(step for topic, step in steps.items() if topic not in known)
 
 
 def _newest(way: RecoveryPlan, journal: Journal, age: Callable[[Instant], str]) -> Fact:

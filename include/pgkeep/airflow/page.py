@@ -16,14 +16,16 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse
 
 from pgkeep.airflow.hooks import SiteHook
-from pgkeep.airflow.overview import Fact, Known, facts
+from pgkeep.airflow.overview import Fact, Known, facts, judged
 from pgkeep.audit.ledger import Ledgers, merged
 from pgkeep.errors import PgkeepError, Unavailable
+from pgkeep.freshness import Concern, Facts, judge
 from pgkeep.journal import Journal
 from pgkeep.journal_store import JournalStore
 from pgkeep.model import Entry
 from pgkeep.progress import human_size, human_time
 from pgkeep.sentences import age, content, moment, verdict
+from pgkeep.settings import Database
 
 ANSWER_SECONDS = 20.0
 HEADERS = {
@@ -33,6 +35,7 @@ HEADERS = {
 }
 
 Journals = Callable[[], Mapping[str, JournalStore]]
+Databases = Callable[[], Mapping[str, Database]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +56,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """One database: at a glance, and its entries, newest first; or why they cannot be shown."""
+    """One database: at a glance, and its entries, newest first; or why they cannot be shown. `more`: to be done."""
 
     name: str
     facts: tuple[Fact, ...] = ()
+    more: tuple[str, ...] = ()
     lines: tuple[Line, ...] = ()
     error: PgkeepError | None = None
 
@@ -64,13 +68,15 @@ class Section:
     def steps(self) -> tuple[str, ...]:
         """What somebody has to do."""
         refused = (f"{self.error.what}. Next: {self.error.next_step}",) if self.error else ()
-        return (*refused, *(fact.next_step for fact in self.facts if fact.next_step))
+        return (*refused, *self.more, *(fact.next_step for fact in self.facts if fact.next_step))
 
 
-def create_app(journals: Journals | None = None, *, seconds: float = ANSWER_SECONDS) -> FastAPI:
+def create_app(
+    journals: Journals | None = None, databases: Databases | None = None, *, seconds: float = ANSWER_SECONDS
+) -> FastAPI:
     """The page's application. Airflow only mounts it: that a visitor may see plugins is asked for here.
 
-    `seconds`: how long a journal may take to answer.
+    `databases`: their settings, which say how old what may be. `seconds`: how long a journal may take to answer.
     """
     app = FastAPI(
         dependencies=[Depends(requires_access_view(AccessView.PLUGINS))],
@@ -83,7 +89,9 @@ def create_app(journals: Journals | None = None, *, seconds: float = ANSWER_SECO
     @app.get("/", response_class=HTMLResponse)
     def backups() -> HTMLResponse:
         try:
-            sections, error = reader.sections((journals or SiteHook().journals)()), None
+            hook = SiteHook()
+            limits = (databases or hook.databases)()
+            sections, error = reader.sections((journals or hook.journals)(), limits), None
         except PgkeepError as problem:
             sections, error = [], problem
         return HTMLResponse(html(sections, error=error), headers=HEADERS)
@@ -99,11 +107,11 @@ class JournalReader:
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="pgkeep-journal")
         self._running: dict[str, Future[Known]] = {}
 
-    def sections(self, journals: Mapping[str, JournalStore]) -> list[Section]:
+    def sections(self, journals: Mapping[str, JournalStore], databases: Mapping[str, Database]) -> list[Section]:
         """One section per database, in the order of their names."""
         asked = {name: self._ask(name, journals[name]) for name in sorted(journals)}
         wait(asked.values(), timeout=self._seconds)
-        return [self._section(name, future) for name, future in asked.items()]
+        return [self._section(name, future, databases.get(name)) for name, future in asked.items()]
 
     def _ask(self, name: str, store: JournalStore) -> Future[Known]:
         running = self._running.get(name)
@@ -111,12 +119,12 @@ class JournalReader:
             running = self._running[name] = self._pool.submit(known, store)
         return running
 
-    def _section(self, name: str, future: Future[Known]) -> Section:
+    def _section(self, name: str, future: Future[Known], database: Database | None) -> Section:
         try:
-            found = future.result(timeout=0)
-            journal = found.journal
-            lines = tuple(line(entry, journal) for entry in reversed(journal.entries))
-            return Section(name=name, facts=facts(found, now=datetime.now(UTC)), lines=lines)
+            found, now = future.result(timeout=0), datetime.now(UTC)
+            lines = tuple(line(entry, found.journal) for entry in reversed(found.journal.entries))
+            shown, more = judged(facts(found, now=now), concerns(found, database, now=now) if database else ())
+            return Section(name=name, facts=shown, more=more, lines=lines)
         except TimeoutError:
             slow = Unavailable(
                 f"the peers did not give the journal of {name} within {human_time(self._seconds)}",
@@ -131,8 +139,23 @@ def known(store: JournalStore) -> Known:
     """What the peers have of that database. Raises as `JournalStore.head`."""
     listing = store.search.listing()
     ledgers = Ledgers(database=store.database, vault=store.vault, sealer=store.sealer, copies=store.copies)
-    journal = store.search.head(listing).journal
-    return Known(journal=journal, audited=merged(ledgers.find(listing).values(), store.database).ended)
+    head = store.search.head(listing)
+    return Known(head=head, audited=merged(ledgers.find(listing).values(), store.database).ended)
+
+
+def concerns(found: Known, database: Database, *, now: datetime) -> tuple[Concern, ...]:
+    """What is too old, and what else the journal alone shows; of the rest the watch tells. Raises Corrupted."""
+    known = Facts(
+        head=found.head,
+        now=now,
+        remembered=(),
+        audited=found.audited,
+        drills=database.scratch is not None,
+        retained=None,
+        shortages=(),
+        keys=(),
+    )
+    return judge(known, database.limits)
 
 
 def line(entry: Entry, journal: Journal) -> Line:
