@@ -100,7 +100,8 @@ def wrong_padding(plain: bytes) -> bytes:
 def test_a_flipped_bit_at_the_end_is_said() -> None:
     cipher = bytearray(cipher_of(b"x" * 100))
     cipher[-17] ^= 0x80
-    with pytest.raises(Corrupted, match="its end is no padding"):
+    # The block before it comes out as anything: with a NUL in it, that is said first.
+    with pytest.raises(Corrupted, match=r"cannot be decrypted \((its end is no padding|what comes out is neither)"):
         opened(bytes(cipher))
 
 
