@@ -363,6 +363,20 @@ def test_a_log_that_is_gone_says_so(newest: Log) -> None:
     assert "was removed" in (newest.capture.broken(last) or "")
 
 
+@pytest.mark.parametrize("half", [0.3, 0.97])
+def test_a_row_that_broke_off_is_a_gap(newest: Log, half: float) -> None:
+    """A disk was full, say; the next row stands right behind it, and the two would pass for one."""
+    last = newest.begun()
+    newest.database.run("INSERT INTO kept (id) VALUES (80)")
+    current = newest.logging.current()
+    row = current.read_bytes().splitlines(keepends=True)[-1]
+    with current.open("ab") as log:
+        log.write(row[: int(len(row) * half)])
+    newest.database.run("INSERT INTO kept (id) VALUES (81)")
+    with newest.capture.window(last) as window, pytest.raises(Inexact, match="are no row of it"):
+        b"".join(window.changes())
+
+
 def test_other_log_settings_say_so(newest: Log) -> None:
     last = newest.begun()
     newest.logging.configure({**RECOMMENDED, "log_statement": "ddl"})
