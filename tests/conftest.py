@@ -19,6 +19,14 @@ settings.register_profile("pgkeep", deadline=None, suppress_health_check=[Health
 settings.load_profile("pgkeep")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What pgkeep remembers for its user is forgotten with this session."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def sandbox_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A running sandbox of this session."""

@@ -122,7 +122,7 @@ def test_killed_at_many_moments_and_nothing_is_lost_or_told_twice(node: Node, ke
         time.sleep(usual * moment / MOMENTS)
         backup.kill()
         backup.communicate()
-        assert all(entry["copies_now"] == 3 for entry in node.entries(kept) if entry["backup"]["parts"])
+        wait_for(lambda: all(e["copies_now"] == 3 for e in node.entries(kept) if e["backup"]["parts"]))
     node.pgkeep("backup", kept)
     assert [entry["backup"]["kind"] for entry in node.entries(kept)].count("gap") == 1
     node.pgkeep("restore", kept, "--into", node.target(kept))

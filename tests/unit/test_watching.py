@@ -13,9 +13,11 @@ from pgkeep.cli.remembered import Remembered
 from pgkeep.errors import Corrupted, NotReplicated, Unavailable
 from pgkeep.freshness import Recollection, Seen, error
 from pgkeep.meter import unwatched
-from pgkeep.model import Entry
+from pgkeep.model import Entry, KeyFingerprint
 from pgkeep.preflight import freshness, look
 from pgkeep.site import Site
+
+NODE = KeyFingerprint("A" * 40)
 
 
 class Notebook:
@@ -93,7 +95,7 @@ def test_a_vault_that_does_not_answer_is_a_finding(world: World) -> None:
 
 def test_the_command_line_remembers_in_a_file_of_its_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    memory = Remembered("we/ird")
+    memory = Remembered("we/ird", NODE)
     assert memory.recall() == ()
     seen = Seen(sequence=3, cid=None, moment=None, entry=None)
     memory.keep(seen)
@@ -101,6 +103,7 @@ def test_the_command_line_remembers_in_a_file_of_its_user(tmp_path: Path, monkey
     assert found.seen == seen
     assert memory.path.stat().st_mode & 0o777 == 0o600
     assert str(memory.path) in found.forget
+    assert Remembered("we/ird", KeyFingerprint("B" * 40)).recall() == (), "another vault's database of that name"
 
 
 def test_a_memory_that_cannot_be_read_or_written_fails_nothing(
@@ -108,7 +111,7 @@ def test_a_memory_that_cannot_be_read_or_written_fails_nothing(
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     (tmp_path / "file").write_text("no directory", encoding="utf-8")
-    memory = Remembered("shop")
+    memory = Remembered("shop", NODE)
     memory.keep(Seen(sequence=3, cid=None, moment=None, entry=None))
     assert memory.recall() == ()
     assert caplog.text.count("would not be noticed") == 2

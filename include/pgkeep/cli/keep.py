@@ -215,7 +215,7 @@ def check(chosen: argparse.Namespace) -> None:
     findings = [*preflight.vault_and_keys(found, connections())]
     for name in names:
         site = wiring.site(found, name, connections())
-        findings += [*preflight.database(site), *preflight.freshness(site, Remembered(name))]
+        findings += [*preflight.database(site), *preflight.freshness(site, Remembered(name, found.keys.node))]
     findings = list(dict.fromkeys(findings))  # a journal that cannot be had is in everybody's way
     for finding in findings:
         print(finding)

@@ -10,20 +10,22 @@ from urllib.parse import quote
 from pgkeep import records
 from pgkeep.errors import Corrupted
 from pgkeep.freshness import Recollection, Seen
+from pgkeep.model import KeyFingerprint
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """A `Memory` in the user's state directory."""
+    """A `Memory` in the user's state directory. `node`: whose database of that name; another vault has another node."""
 
     database: str
+    node: KeyFingerprint
 
     @property
     def path(self) -> Path:
         state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-        return state / "pgkeep" / f"{quote(self.database, safe='')}.seen.json"
+        return state / "pgkeep" / f"{quote(self.database, safe='')}.{self.node[-16:]}.seen.json"
 
     def recall(self) -> Sequence[Recollection]:
         try:
