@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pgkeep import journal
 from pgkeep.copies import is_damaged
 from pgkeep.errors import ConfigError, Corrupted, NotRestorable, PgkeepError, Unavailable
-from pgkeep.journal import Head, Journal
+from pgkeep.journal import Ancestor, Head, Journal
 from pgkeep.model import Cid, is_cid
 from pgkeep.pin_names import is_draft, name_prefix, numbered
 from pgkeep.ports import Listing, Opener, Place, Vault
@@ -59,6 +59,13 @@ class JournalSearch:
         self._refuse_rollback(head, listing)
         self._check_chain(head, versions)
         return head
+
+    def version(self, known: Ancestor) -> Head:
+        """The version that another one names as the one before. Raises Corrupted, Unavailable, ConfigError."""
+        valid, refused = self.sift(known.sequence, frozenset({known.cid}))
+        if not valid:
+            raise refused[0]
+        return valid[0]
 
     def sift(self, sequence: int, cids: frozenset[Cid]) -> tuple[list[Head], list[PgkeepError]]:
         """The valid ones among the objects that claim to be that version, and why the others are not."""

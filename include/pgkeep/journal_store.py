@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pgkeep import journal, records
 from pgkeep.copies import Ciphertext, patiently, proven_copies
-from pgkeep.errors import Corrupted, JournalMovedOn, Unavailable
+from pgkeep.errors import ConfigError, Corrupted, JournalMovedOn, Unavailable
 from pgkeep.journal import Head, Journal
 from pgkeep.journal_search import JournalSearch, limited
 from pgkeep.meter import Meter
@@ -88,6 +88,17 @@ class JournalStore:
         new = self._publish(journal.exchange(head, changed, leaving=leaving, now=now()))
         self._tidy(new, [part for entry in changed for part in entry.backup.parts])
         return new
+
+    def lineage(self, head: Head, *, back_to: int) -> dict[int, Cid]:
+        """The objects of that version and of those it comes after, by their numbers, as far as they can be read."""
+        found, before = {head.journal.sequence: head.cid}, head.journal.previous
+        while before and before.sequence >= back_to:
+            found[before.sequence] = before.cid
+            try:
+                before = self.search.version(before).journal.previous if before.sequence > back_to else None
+            except (Corrupted, Unavailable, ConfigError):
+                break
+        return found
 
     def secure(self, head: Head) -> None:
         """Makes sure that a version found is held by enough peers: its writer may have died before that."""

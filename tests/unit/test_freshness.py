@@ -28,6 +28,7 @@ def facts(of: Journal, *, hour: float, audited: float | None = None) -> Facts:
         head=Head(journal=of, cid=Cid("head")),
         now=BEGIN + hour * HOUR,
         remembered=(),
+        lineage={of.sequence: Cid("head")},
         audited=None if audited is None else at(audited),
         drills=True,
         retained=None,
@@ -121,6 +122,15 @@ def test_another_journal_of_the_same_number_is_noticed() -> None:
     assert topics(remembering(found, sequence=4)) == []
     assert topics(remembering(found, sequence=3, cid="other")) == []
     assert topics(remembering(found, sequence=4, cid="other")) == ["rollback"]
+
+
+def test_a_journal_that_has_gone_on_from_an_older_version_is_noticed() -> None:
+    """What is remembered is no version that the newest one comes after: another 3 was in its place."""
+    found = replace(facts(DAYS, hour=4), lineage={4: Cid("head"), 3: Cid("three")})
+    assert topics(remembering(found, sequence=3, cid="three")) == []
+    assert topics(remembering(found, sequence=3)) == []
+    assert topics(remembering(found, sequence=2, cid="nobody knows any more")) == []
+    assert topics(remembering(found, sequence=3, cid="other")) == ["rollback"]
 
 
 def test_a_clock_that_is_a_year_behind_is_said_and_not_believed() -> None:

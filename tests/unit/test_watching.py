@@ -12,10 +12,12 @@ from pgkeep import backup
 from pgkeep.cli.remembered import Remembered
 from pgkeep.errors import Corrupted, NotReplicated, Unavailable
 from pgkeep.freshness import Recollection, Seen, error
+from pgkeep.journal_store import KEPT_VERSIONS
 from pgkeep.meter import unwatched
 from pgkeep.model import Entry, KeyFingerprint
 from pgkeep.preflight import freshness, look
 from pgkeep.site import Site
+from unit.test_rollback import Attacker
 
 NODE = KeyFingerprint("A" * 40)
 
@@ -82,6 +84,38 @@ def test_a_copy_that_is_missing_is_no_reason_to_give_up_at_once(world: World) ->
     found = error("shop", concerns)
     assert isinstance(found, NotReplicated)
     assert (found.have, found.want, found.transient) == (2, 3, True)
+
+
+def test_a_journal_that_was_rolled_back_and_has_gone_on_is_noticed_until_somebody_has_looked(world: World) -> None:
+    """The next backup hides it from everything but what is remembered outside of the cluster."""
+    memory, site = Notebook(), site_of(world)
+    for _ in range(3):
+        full(site)
+    look(site, memory)
+    (seen,) = memory.seen
+    Attacker(world.vault).roll_back(3)
+    for _ in range(2):
+        full(site)
+    for _ in range(2):
+        facts, concerns = look(site, memory)
+        assert facts.journal.sequence == 4
+        assert [concern.topic for concern in concerns] == ["rollback"]
+        assert memory.seen == [seen]
+    full(site)
+    memory.seen.clear()
+    assert look(site, memory)[1] == ()
+
+
+def test_what_is_remembered_may_lie_far_back(world: World) -> None:
+    """Old versions are let go of: what cannot be compared any more says nothing."""
+    memory, site = Notebook(), site_of(world)
+    full(site)
+    look(site, memory)
+    for _ in range(12):
+        full(site)
+    facts, concerns = look(site, memory)
+    assert 1 < min(facts.lineage) <= 13 - KEPT_VERSIONS + 1
+    assert concerns == ()
 
 
 def test_a_vault_that_does_not_answer_is_a_finding(world: World) -> None:

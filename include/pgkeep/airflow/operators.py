@@ -203,7 +203,7 @@ class ReleaseOperator(BackupStep):
             site, entry = self.site(), records.decode(Entry, self.entry)
             backup.release(entry, site.source, site.journals)
             log.info(sentences.released(entry))
-            JournalMemory(site.database.slug).keep(freshness.sight(site.journals.head()))
+            _remember(site)
             metrics.recorded(entry, slug=site.database.slug)
         for outlet in self.outlets:
             event = context["outlet_events"][outlet]
@@ -211,6 +211,16 @@ class ReleaseOperator(BackupStep):
                 event.add(assets.backups(self.database, entry.backup.kind), extra=assets.summary(entry))
             else:
                 event.extra.update(assets.summary(entry))
+
+
+def _remember(site: "Site") -> None:
+    """How far the journal has come; unless it does not come after what was seen before: then the watch tells of it."""
+    from pgkeep import preflight
+
+    memory, head = JournalMemory(site.database.slug), site.journals.head()
+    remembered = memory.recall()
+    if not freshness.contradicting(remembered, preflight.lineage(site, head, remembered)):
+        memory.keep(freshness.sight(head))
 
 
 class DrillOperator(BackupStep):

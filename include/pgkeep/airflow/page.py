@@ -149,6 +149,7 @@ def concerns(found: Known, database: Database, *, now: datetime) -> tuple[Concer
         head=found.head,
         now=now,
         remembered=(),
+        lineage={found.journal.sequence: found.head.cid},
         audited=found.audited,
         drills=database.scratch is not None,
         retained=None,

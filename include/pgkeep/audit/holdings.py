@@ -105,20 +105,13 @@ def versions(head: Head, journals: JournalStore) -> Versions:
     heads, problems = [head], list[Problem]()
     while len(heads) < KEPT_VERSIONS and (before := heads[-1].journal.previous) is not None:
         try:
-            older = _version(before, journals)
+            older = journals.search.version(before)
             check_link(heads[-1].journal, older)
         except PgkeepError as error:
             problems.append(_lost(before, error, journals))
             break
         heads.append(older)
     return Versions(heads=tuple(heads), problems=tuple(problems))
-
-
-def _version(known: Ancestor, journals: JournalStore) -> Head:
-    valid, refused = journals.search.sift(known.sequence, frozenset({known.cid}))
-    if not valid:
-        raise refused[0]
-    return valid[0]
 
 
 def _lost(known: Ancestor, error: PgkeepError, journals: JournalStore) -> Problem:

@@ -1,6 +1,6 @@
 """What is known of a database and its journal, and what there is to say about it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
@@ -78,7 +78,8 @@ class KeyTrouble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is known. `audited`: when the last audit ended, None: there was none yet. `drills`: whether there are any.
+    """What is known. `lineage`: the journal's versions by number, as the newest one vouches for them. `audited`: when
+    the last audit ended, None: there was none yet. `drills`: whether there are any.
 
     `retained`: bytes that the source keeps, None: not known, or nothing. `shortages`: of what a restore of the newest
     moment needs.
@@ -87,6 +88,7 @@ class Facts:
     head: Head
     now: datetime
     remembered: tuple[Recollection, ...]
+    lineage: Mapping[int, Cid]
     audited: Instant | None
     drills: bool
     retained: int | None
@@ -126,6 +128,16 @@ def sight(head: Head) -> Seen:
         moment=way.last.backup.cut.time if way else None,
         entry=way.last.sequence if way else None,
     )
+
+
+def contradicting(remembered: Sequence[Recollection], lineage: Mapping[int, Cid]) -> tuple[Recollection, ...]:
+    """What was seen and is not what the newest version comes after: newer, or another one of some number."""
+    return tuple(memory for memory in remembered if _contradicts(memory.seen, lineage))
+
+
+def _contradicts(seen: Seen, lineage: Mapping[int, Cid]) -> bool:
+    same = lineage.get(seen.sequence)
+    return seen.sequence > max(lineage) or (None not in (seen.cid, same) and seen.cid != same)
 
 
 def later(one: Seen | None, other: Seen) -> Seen:

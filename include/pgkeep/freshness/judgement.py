@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from pgkeep.chain import places
 from pgkeep.errors import ConfigError, Corrupted, NotReplicated, Overdue, PgkeepError
-from pgkeep.freshness.facts import Concern, Facts, Limits, Seen, newest
-from pgkeep.journal import Head, Journal
+from pgkeep.freshness.facts import Concern, Facts, Limits, contradicting, newest
+from pgkeep.journal import Journal
 from pgkeep.model import Cid, Entry, Instant, instant
 from pgkeep.progress import human_size, human_time
 
@@ -47,24 +47,18 @@ def error(database: str, concerns: Sequence[Concern]) -> PgkeepError:
 
 def _rollback(facts: Facts) -> Iterator[Concern]:
     head = facts.head
-    newer = [memory for memory in facts.remembered if _contradicts(memory.seen, head)]
+    newer = contradicting(facts.remembered, facts.lineage)
     if newer:
         seen = " and ".join(f"{_version(memory.seen.sequence, memory.seen.cid)} ({memory.where})" for memory in newer)
         forget = ", and ".join(memory.forget for memory in newer)
         yield Concern(
             topic="rollback",
             kind=Corrupted,
-            what=f"its journal is at {_version(head.journal.sequence, head.cid)}, but what was seen before is {seen}: "
-            "newer versions were removed or replaced",
+            what=f"its journal is at {_version(head.journal.sequence, head.cid)}, but what was seen before is {seen}, "
+            "which it does not come after: versions were removed or replaced",
             next_step=f"find out who can write to the cluster; {REFUSED}; if one of you has put it back on purpose, "
             f"{forget}",
         )
-
-
-def _contradicts(seen: Seen, head: Head) -> bool:
-    """Whether what was seen is newer, or another one of the same number."""
-    sequence = head.journal.sequence
-    return sequence < seen.sequence or (sequence == seen.sequence and seen.cid not in (None, head.cid))
 
 
 def _version(sequence: int, cid: Cid | None) -> str:

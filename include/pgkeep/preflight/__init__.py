@@ -2,7 +2,7 @@
 
 from .database import database, require_source
 from .finding import Finding, require_all
-from .freshness import freshness, look
+from .freshness import freshness, lineage, look
 from .vault import vault_and_keys
 
-__all__ = ["Finding", "database", "freshness", "look", "require_all", "require_source", "vault_and_keys"]
+__all__ = ["Finding", "database", "freshness", "lineage", "look", "require_all", "require_source", "vault_and_keys"]

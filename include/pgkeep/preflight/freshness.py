@@ -4,16 +4,17 @@ Needs the node's own key, and no recipient's.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from pgkeep.adapters.postgres import CaptureReport
 from pgkeep.audit.ledger import merged
 from pgkeep.copies import claimed_copies
 from pgkeep.errors import PgkeepError
-from pgkeep.freshness import Concern, Facts, KeyTrouble, Memory, Shortage, judge, newest, sight
+from pgkeep.freshness import Concern, Facts, KeyTrouble, Memory, Recollection, Shortage, judge, newest, sight
 from pgkeep.journal import Head
 from pgkeep.meter import unwatched
+from pgkeep.model import Cid
 from pgkeep.progress import human_time
 from pgkeep.site import Site
 
@@ -32,6 +33,12 @@ def look(site: Site, memory: Memory) -> tuple[Facts, tuple[Concern, ...]]:
     if not any(concern.topic == "rollback" for concern in concerns):
         memory.keep(sight(facts.head))
     return facts, concerns
+
+
+def lineage(site: Site, head: Head, remembered: Sequence[Recollection]) -> Mapping[int, Cid]:
+    """As far back as to what is remembered: see `JournalStore.lineage`."""
+    known = [memory.seen.sequence for memory in remembered if memory.seen.cid]
+    return site.journals.lineage(head, back_to=min(known, default=head.journal.sequence))
 
 
 def freshness(site: Site, memory: Memory) -> Iterator[Finding]:
@@ -55,11 +62,12 @@ def _facts(site: Site, memory: Memory) -> Facts:
     listing = site.journals.search.listing()
     head = site.journals.search.head(listing)
     ledgers = site.audit(patience=0.0, watch=unwatched).ledgers.find(listing)
-    now = datetime.now(UTC)
+    now, remembered = datetime.now(UTC), tuple(memory.recall())
     return Facts(
         head=head,
         now=now,
-        remembered=tuple(memory.recall()),
+        remembered=remembered,
+        lineage=lineage(site, head, remembered),
         audited=merged(ledgers.values(), site.database.name).ended,
         drills=site.scratch is not None,
         retained=_retained(site),
