@@ -283,16 +283,16 @@ def approved_plan(proposal: Proposal, journal: Journal) -> RecoveryPlan:
     )
     if digest(way) != proposal.digest:
         raise Corrupted(
-            f"the journal of {proposal.database} names other bytes under the numbers that were approved",
+            f"the journal of {proposal.database} names other backups under the numbers that were approved",
             next_step="find out who wrote it: pgkeep list; then trigger a new run",
         )
     return way
 
 
 def digest(way: RecoveryPlan) -> Digest:
-    """Over what a plan reads, in which order, and where it stops."""
+    """Over what a plan reads, in which order, and where it stops: the plaintext, which rekeying leaves as it is."""
     named: Sequence[object] = [
-        [entry.sequence, asdict(entry.backup.cut), [[part.name, part.cid, part.digest] for part in entry.backup.parts]]
+        [entry.sequence, asdict(entry.backup.cut), [[part.name, part.plain_digest] for part in entry.backup.parts]]
         for entry in (way.base, *way.steps)
     ]
     stop = asdict(way.stop) if way.stop else None

@@ -55,7 +55,8 @@ def _replaced(proposal: Proposal) -> str:
         return "nothing: no database has that name there"
     if not proposal.replace:
         return "nothing: an empty database has that name there"
-    return f"{_held(there)}. It is not dropped: it stays as {_code(f'{proposal.dbname}_before_<time>')}"
+    kept = f"it stays as {_code(f'{proposal.dbname}_before_<time>')}"
+    return f"{_held(there)}. It is not dropped, unless there is nothing at all in it: {kept}"
 
 
 def _held(there: Occupant) -> str:

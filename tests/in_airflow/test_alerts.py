@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -121,6 +122,33 @@ def test_one_mail_for_an_incident_and_one_when_it_is_over(alerts: Callable[..., 
     assert not memory.store().keys(memory.INCIDENT), "nothing is kept of what is over"
     fail()
     assert len(sink.mails) == 3
+
+
+def test_each_restore_that_fails_is_told_and_none_is_well_again(alerts: Callable[..., None], sink: MailSink) -> None:
+    alerts(MAIL)
+    for number in (1, 2):
+        run = SimpleNamespace(dag_id="pgkeep_shop_restore", run_id=f"manual__{number}")
+        fail(FAILED | {"dag_run": run})
+        run_succeeded(cast(Context, {"dag_run": SimpleNamespace(dag_id=run.dag_id, run_id="manual__rejected")}))
+    assert sink.subjects == ["pgkeep: pgkeep_shop_restore FAILED"] * 2
+    assert ["manual__1" in text(mail) for mail in sink.mails] == [True, False]
+    assert not memory.store().keys(memory.INCIDENT)
+
+
+def test_callbacks_at_the_same_moment_tell_it_once(
+    alerts: Callable[..., None], sink: MailSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a mail server was down, letters wait, and several runs end at once."""
+    alerts(MAIL)
+    away = json.loads(sink.connection) | {"port": NOT_AT_HOME}
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(away))
+    fail()
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", sink.connection)
+    with ThreadPoolExecutor() as pool:
+        for dag in ("pgkeep_shop_watch", "pgkeep_shop_audit", "pgkeep_shop_retire"):
+            run = SimpleNamespace(dag_id=dag, run_id="scheduled__1")
+            pool.submit(run_succeeded, cast(Context, {"dag_run": run}))
+    assert sink.subjects == ["pgkeep: pgkeep_shop_full FAILED"]
 
 
 def test_a_mail_says_why_what_can_be_restored_and_where_to_look(alerts: Callable[..., None], sink: MailSink) -> None:

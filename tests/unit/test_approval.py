@@ -8,7 +8,7 @@ from fix_memory_node import MemoryNode
 from pgkeep import approval, question, records
 from pgkeep.approval import Approved, Memory, Person, Proposal, Rules, Wish
 from pgkeep.errors import ConfigError, Corrupted, NotRestorable, Unavailable
-from pgkeep.model import Cid, Instant
+from pgkeep.model import Cid, Digest, Instant
 from pgkeep.plan import Point
 from pgkeep.restore import Restored
 from pgkeep.testing import MemoryFresh, MemoryTarget, sample_inventory
@@ -166,9 +166,19 @@ def test_other_bytes_under_an_approved_number_are_refused(kept: World) -> None:
     proposal = kept.propose(replace=True)
     first, full, *others = kept.journal.entries
     (dump, *parts) = full.backup.parts
-    forged = replace(full, backup=replace(full.backup, parts=(replace(dump, cid=Cid("another")), *parts)))
-    with pytest.raises(Corrupted, match="names other bytes under the numbers that were approved"):
+    another = replace(dump, cid=Cid("another"), plain_digest=Digest("another"))
+    forged = replace(full, backup=replace(full.backup, parts=(another, *parts)))
+    with pytest.raises(Corrupted, match="names other backups under the numbers that were approved"):
         approval.approved_plan(proposal, replace(kept.journal, entries=(first, forged, *others)))
+
+
+def test_what_was_encrypted_anew_since_is_still_what_was_approved(kept: World) -> None:
+    proposal = kept.propose(replace=True)
+    first, full, *others = kept.journal.entries
+    (dump, *parts) = full.backup.parts
+    rekeyed = replace(full, backup=replace(full.backup, parts=(replace(dump, cid=Cid("anew")), *parts)))
+    way = approval.approved_plan(proposal, replace(kept.journal, entries=(first, rekeyed, *others)))
+    assert way.base == rekeyed
 
 
 def test_an_approval_is_for_one_run_and_cannot_be_forged(kept: World) -> None:

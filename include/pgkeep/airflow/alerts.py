@@ -6,9 +6,13 @@ DAG.
 """
 
 import asyncio
+import fcntl
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pgkeep.errors import PgkeepError
@@ -26,6 +30,8 @@ FAILED, HANGS = "failed", "hangs"
 """Topics, of those who have no closer ones."""
 LOOKING = ("audit", "drill", "restore", "watch")
 """The stories whose failure is not that of a backup."""
+BY_HAND = ("restore",)
+"""The stories whose runs have nothing to do with each other."""
 Change = Callable[["Incident", Settings], "Incident"]
 
 
@@ -33,10 +39,11 @@ def run_failed(context: "Context") -> None:
     """The DAG's `on_failure_callback`: also called when a task was killed on its last try."""
     ti = context.get("ti")
     dag_id, run_id = _ids(context)
+    story = dag_id.rpartition("_")[2]
     log.error(
         "%s FAILED: run %s of %s%s (%s). Next: read that task's log in the Airflow UI, do what its last error "
         "says, then clear the task: it goes on from there.",
-        story.upper() if (story := dag_id.rpartition("_")[2]) in LOOKING else "BACKUP",
+        story.upper() if story in LOOKING else "BACKUP",
         run_id,
         dag_id,
         f" in task {ti.task_id}" if ti else "",
@@ -48,14 +55,15 @@ def run_failed(context: "Context") -> None:
 
         task, attempt = (ti.task_id, ti.try_number) if ti else (None, None)
         words = incident.words_of(run=run_id, task=task, attempt=attempt)
-        link = ti.log_url if ti else None
-        return incidents.wrong(
-            incident,
-            words.topics if words else (FAILED,),
-            ways=settings.alerts.ways,
-            now=now(),
-            write=lambda: letters.failure(settings, dag_id, run_id, task=task, words=words, link=link),
-        )
+        link, alone = ti.log_url if ti else None, story in BY_HAND
+
+        def write() -> letters.Written:
+            return letters.failure(settings, dag_id, run_id, task=task, words=words, link=link, alone=alone)
+
+        ways = settings.alerts.ways
+        if alone:
+            return incidents.by_hand(incident, run=run_id, ways=ways, write=write)
+        return incidents.wrong(incident, words.topics if words else (FAILED,), ways=ways, now=now(), write=write)
 
     tell(dag_id, change)
 
@@ -104,11 +112,12 @@ def tell(dag_id: str, change: Change) -> None:
         return
     from pgkeep.airflow import memory
 
-    before = memory.incident(dag_id)
-    after = change(before, settings)
-    if after != before:
-        memory.keep_incident(after)  # before anything is sent: whatever happens now, it is not lost
-    send_all([after, *(other for other in memory.incidents() if other.dag != dag_id)], settings.alerts)
+    with one_at_a_time():
+        before = memory.incident(dag_id)
+        after = change(before, settings)
+        if after != before:
+            memory.keep_incident(after)  # before anything is sent: whatever happens now, it is not lost
+        send_all([after, *(other for other in memory.incidents() if other.dag != dag_id)], settings.alerts)
 
 
 def send_all(found: Iterable["Incident"], alerts: Alerts) -> None:
@@ -123,7 +132,25 @@ def send_all(found: Iterable["Incident"], alerts: Alerts) -> None:
             failed |= {*letter.ways} - taken
             left = incidents.delivered(left, letter, taken)
         if left != incident:
-            memory.keep_incident(left)
+            kept = memory.incident(incident.dag)  # a task that fails may have said why in the meantime
+            memory.keep_incident(replace(left, words=kept.words if kept.words != incident.words else left.words))
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Callbacks of one host wait for each other, or the same letters would go twice. Where that cannot be, they go."""
+    home = Path(os.environ.get("AIRFLOW_HOME") or Path.home() / "airflow")
+    try:
+        lock = os.open(home / "pgkeep-alerts.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        log.warning("letters may go twice: %s", error)
+        yield
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _ids(context: "Context") -> tuple[str, str]:

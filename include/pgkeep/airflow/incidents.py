@@ -10,6 +10,8 @@ from pgkeep.model import Instant
 
 MOST_LETTERS = 20
 """That many wait, at most, for a way that takes none: the newest."""
+MOST_WORDS = 10
+"""Of that many tries, the last ones, it is known why they have failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,23 +36,26 @@ class LastWords:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
-    """What is wrong with a DAG. `since`: when somebody first heard of it, None: all is well; `topics`: what of."""
+    """What is wrong with a DAG. `since`: when somebody first heard of it, None: all is well; `topics`: what of.
+
+    `words`: of tries that have failed, for the callbacks that are still to come.
+    """
 
     dag: str
     since: Instant | None
     topics: tuple[str, ...]
-    words: LastWords | None
+    words: tuple[LastWords, ...]
     outbox: tuple[Letter, ...]
 
     @property
     def forgettable(self) -> bool:
         """Nothing is wrong, and there is nothing to say."""
-        return self.since is None and self.words is None and not self.outbox
+        return self.since is None and not self.words and not self.outbox
 
     def words_of(self, *, run: str, task: str | None, attempt: int | None) -> LastWords | None:
         """What that very try of the task has said, or None: it was killed, say."""
-        words = self.words
-        return words if words and (words.run, words.task, words.attempt) == (run, task, attempt) else None
+        found = (words for words in self.words if (words.run, words.task, words.attempt) == (run, task, attempt))
+        return next(found, None)
 
 
 Ways = Collection[str]
@@ -60,7 +65,7 @@ Write = Callable[[], tuple[str, str]]
 
 def nothing(dag: str) -> Incident:
     """All is well."""
-    return Incident(dag=dag, since=None, topics=(), words=None, outbox=())
+    return Incident(dag=dag, since=None, topics=(), words=(), outbox=())
 
 
 def wrong(incident: Incident, topics: Collection[str], *, ways: Ways, now: Instant, write: Write) -> Incident:
@@ -83,7 +88,18 @@ def over(incident: Incident, *, ways: Ways, write: Write) -> Incident:
     """A run has ended well. There is a letter only if something was wrong."""
     if incident.since is not None:
         incident = _with_letter(incident, write(), ways)
-    return replace(incident, since=None, topics=(), words=None)
+    return replace(incident, since=None, topics=(), words=())
+
+
+def by_hand(incident: Incident, *, run: str, ways: Ways, write: Write) -> Incident:
+    """A run that somebody has begun by hand has failed: each is told, and no other run's end is the end of it."""
+    told = _with_letter(incident, write(), ways)
+    return replace(told, words=tuple(words for words in told.words if words.run != run))
+
+
+def said(incident: Incident, words: LastWords) -> Incident:
+    """A try of a task has said why it fails."""
+    return replace(incident, words=(*incident.words, words)[-MOST_WORDS:])
 
 
 def delivered(incident: Incident, letter: Letter, ways: Ways) -> Incident:

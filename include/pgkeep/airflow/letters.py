@@ -14,17 +14,28 @@ Written = tuple[str, str]
 
 
 def failure(
-    settings: Settings, dag_id: str, run_id: str, *, task: str | None, words: LastWords | None, link: str | None
+    settings: Settings,
+    dag_id: str,
+    run_id: str,
+    *,
+    task: str | None,
+    words: LastWords | None,
+    link: str | None,
+    alone: bool = False,
 ) -> Written:
-    """A run has failed. `words`: of the task, if it has left any."""
+    """A run has failed. `words`: of the task, if it has left any. `alone`: it was begun by hand, and by itself."""
     why = words.what if words else "it left no word, so it may have been killed. Next: read its log"
     return f"pgkeep: {dag_id} FAILED", _text(
         f"Run {run_id} of {dag_id} failed" + (f" in task {task}." if task else "."),
         f"Why: {why}",
         _restorable(settings, dag_id),
-        "When that is mended, clear the task: it goes on from there.",
+        "When that is mended, clear the task: it goes on from there."
+        + (" Where the wish itself was wrong, trigger a new run." if alone else ""),
         link or _run_link(dag_id, run_id),
-        "You are not told of further failed runs of this DAG for the same reason before it is over.",
+        ""
+        if alone
+        else "You are not told of further failed runs of this DAG before one ends well, unless the watch "
+        "finds something else.",
     )
 
 
@@ -59,7 +70,7 @@ def journal(database: Database, *, version: int, entries: int, entry: int) -> Wr
 
 
 def _text(*paragraphs: str) -> str:
-    return "\n\n".join(paragraphs) + "\n"
+    return "\n\n".join(filter(None, paragraphs)) + "\n"
 
 
 def _restorable(settings: Settings, dag_id: str) -> str:

@@ -8,11 +8,11 @@ Nothing here is a secret. What cannot be remembered is said in a log, and fails 
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from pgkeep import records
-from pgkeep.airflow.incidents import Incident, LastWords, nothing
+from pgkeep.airflow.incidents import Incident, LastWords, nothing, said
 from pgkeep.freshness import Recollection, Seen, later
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def keep_incident(found: Incident) -> None:
 
 def keep_words(dag: str, words: LastWords) -> None:
     """Remembers why a try has failed, for the callback that tells people."""
-    keep_incident(replace(incident(dag), words=words))
+    keep_incident(said(incident(dag), words))
 
 
 # --- journals ----------------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def from_environment(environ: Mapping[str, str]) -> Connections:
         if not text:
             raise ConfigError(
                 f"connection {name} is not known here",
-                next_step=f"export {variable} as a URI or as JSON (see the README, 'Connections')",
+                next_step=f"export {variable} as a URI or as JSON (see docs/settings.md, 'Connections')",
             )
         try:
             return _from_json(name, text) if text.lstrip().startswith("{") else _from_uri(name, text)
