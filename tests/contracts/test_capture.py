@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 import pytest
 from psycopg import conninfo, pq
 
 from fix_postgres import Database, eventually, new_database, server
+from pgkeep import positions
 from pgkeep.adapters.postgres import LogicalCapture
 from pgkeep.delta import sections
 from pgkeep.errors import Unavailable
@@ -71,7 +73,9 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         yield RealWorld(database)
 
 
-def backup_of(window: Window, link: Link) -> Backup:
+def backup_of(window: Window, link: Link, *, after: Backup | None = None) -> Backup:
+    """As the journal keeps it: what its position leaves out is as it was `after` that one."""
+    then = after.link.position if after and after.link else None
     return Backup(
         database="shop",
         kind="changes" if link.gap is None else "gap",
@@ -80,7 +84,7 @@ def backup_of(window: Window, link: Link) -> Backup:
         server_version=window.server_version,
         parts=(),
         totals=None,
-        link=link,
+        link=replace(link, position=positions.whole(link.position, then=then)) if after else link,
         origin=Origin(host="here", by="test"),
         seconds=1.0,
     )
@@ -95,7 +99,7 @@ def carried(world: World, last: Backup) -> tuple[Backup, list[int]]:
     """The next link, and the numbers that it carries."""
     with world.capture.window(last) as window:
         numbers = numbers_in(b"".join(window.changes()))
-        return backup_of(window, window.link(gap=None)), numbers
+        return backup_of(window, window.link(gap=None), after=last), numbers
 
 
 def numbers_in(changes: bytes) -> list[int]:
@@ -142,7 +146,7 @@ def test_what_is_committed_after_the_cut_belongs_to_the_next_window(world: World
     with world.capture.window(last) as window:
         world.commit(1_000_001)
         assert numbers_in(b"".join(window.changes())) == []
-        last = backup_of(window, window.link(gap=None))
+        last = backup_of(window, window.link(gap=None), after=last)
     assert carried(world, last)[1] == [1_000_001]
 
 
@@ -177,7 +181,7 @@ def test_a_lost_slot_is_noticed_and_begun_anew(world: World) -> None:
     with world.source.exclusively(), world.capture.begin(last) as window:
         link = window.link(gap="the slot is lost")
         assert link.since == last.cut
-        again = backup_of(window, link)
+        again = backup_of(window, link, after=last)
     world.commit(1_000_001)
     assert world.capture.broken(again) is None
     assert carried(world, again)[1] == [1_000_001]

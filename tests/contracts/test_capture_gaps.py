@@ -108,7 +108,7 @@ def test_ddl_of_other_windows_makes_no_gap(database: Database) -> None:
     database.run("INSERT INTO kept VALUES (4, 'x', 'y')")
     with capture_of(database).window(last) as window:
         assert b"".join(window.changes())
-        again = backup_of(window, window.link(gap=None))
+        again = backup_of(window, window.link(gap=None), after=last)
     database.run("INSERT INTO kept VALUES (5, 'five')")  # the slot shows the last window once more
     with capture_of(database).window(again) as window:
         database.run("ALTER TABLE kept ADD COLUMN most text", "INSERT INTO kept VALUES (6, 'x', 'y', 'z')")
@@ -140,7 +140,7 @@ def test_the_source_goes_on_exactly_after_a_gap(database: Database) -> None:
     with capture_of(database).window(last) as window:
         with pytest.raises(Inexact):
             list(window.changes())
-        again = backup_of(window, window.link(gap="copied"))
+        again = backup_of(window, window.link(gap="copied"), after=last)
     database.run("INSERT INTO kept VALUES (3, 'three')")
     assert b"'three'" in carried(database, again)
 

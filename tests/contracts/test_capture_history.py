@@ -35,7 +35,7 @@ def begun(database: Database) -> Backup:
 def carried(database: Database, last: Backup) -> tuple[Backup, list[int]]:
     with capture_of(database).window(last) as window:
         numbers = numbers_in(b"".join(window.changes()))
-        return backup_of(window, window.link(gap=None)), numbers
+        return backup_of(window, window.link(gap=None), after=last), numbers
 
 
 def copy(machine: Machine, target: Path) -> None:

@@ -54,7 +54,7 @@ def test_what_ran_in_between_may_be_in_the_window_before(database: Database) -> 
         database.run("CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT 2'")
         with capture_of(database).window(last) as window:
             assert b"CREATE FUNCTION" in b"".join(window.changes())
-            last = backup_of(window, window.link(gap=None))
+            last = backup_of(window, window.link(gap=None), after=last)
         session.execute("COMMIT")
     with pytest.raises(Inexact, match=TOGETHER):
         carried(database, last)

@@ -137,7 +137,7 @@ def begin(application: Application, capture: LogicalCapture, last: Backup | None
         dump = b"".join(window.dump())
         chain = Chain(base=window.inventory(), dump=dump, start=start)
         application.moments.clear()
-        return chain, backup_of(window, window.link(gap="the first"))
+        return chain, backup_of(window, window.link(gap="the first"), after=last)
 
 
 def collect(application: Application, capture: LogicalCapture, last: Backup, start: Content) -> Stretch:
@@ -152,7 +152,7 @@ def collect(application: Application, capture: LogicalCapture, last: Backup, sta
         application.calm()
         changes = b"".join(window.changes())
         update = window.update()
-        backup = backup_of(window, window.link(gap=None))
+        backup = backup_of(window, window.link(gap=None), after=last)
     del application.moments[: len(moments)]
     return Stretch(
         start=start,

@@ -39,7 +39,7 @@ def carried(capture: LogicalCapture, last: Backup) -> tuple[bytes, Backup]:
     with capture.window(last) as window:
         changes = b"".join(window.changes())
         window.update()
-        return changes, backup_of(window, window.link(gap=None))
+        return changes, backup_of(window, window.link(gap=None), after=last)
 
 
 @pytest.mark.parametrize("major", MAJORS)

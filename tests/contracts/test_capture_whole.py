@@ -42,7 +42,7 @@ def begun(database: Database) -> Backup:
 def carried(database: Database, last: Backup, *ignored: str) -> tuple[bytes, Backup]:
     with capture_of(database, *ignored).window(last) as window:
         changes = b"".join(window.changes())
-        return changes, backup_of(window, window.link(gap=None))
+        return changes, backup_of(window, window.link(gap=None), after=last)
 
 
 def stale(backup: Backup) -> tuple[str, ...]:
@@ -57,7 +57,7 @@ def test_a_table_that_gets_a_key_and_then_another_name_is_not_forgotten(database
     with pytest.raises(Inexact, match="stage: carried whole, and altered"):
         carried(database, last)
     with capture_of(database).window(last) as window:  # which lists it
-        again = backup_of(window, window.link(gap="altered"))
+        again = backup_of(window, window.link(gap="altered"), after=last)
     database.run(
         "INSERT INTO stage VALUES (2, 'with it')", "ALTER TABLE stage RENAME TO live", "CREATE TABLE stage (x int)"
     )

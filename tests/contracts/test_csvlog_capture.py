@@ -67,7 +67,7 @@ class Log:
                 with self.capture.window(last) as window:
                     changes = b"".join(window.changes())
                     window.update()
-                    return changes, backup_of(window, window.link(gap=None))
+                    return changes, backup_of(window, window.link(gap=None), after=last)
             except Disturbed:
                 continue
         raise AssertionError("there was no quiet moment")
@@ -77,7 +77,7 @@ class Log:
         with self.capture.window(last) as window:
             with pytest.raises(Inexact):
                 b"".join(window.changes())
-            return backup_of(window, window.link(gap="as said"))
+            return backup_of(window, window.link(gap="as said"), after=last)
 
     def connect(self) -> psycopg.Connection[tuple[object, ...]]:
         return self.logging.connect(self.database.name)
@@ -213,7 +213,7 @@ def test_what_the_log_did_not_show_is_noticed(newest: Log, measured: int) -> Non
         with log.capture.window(last) as window:
             with pytest.raises(Inexact, match=r"log explains|log does not explain|by the log"):
                 b"".join(window.changes())
-            last = backup_of(window, window.link(gap="as said"))
+            last = backup_of(window, window.link(gap="as said"), after=last)
     assert log.carried(last)[0] == b""
 
 

@@ -76,7 +76,8 @@ def unexplained(
         return None
     if not event_triggers:
         return "the schema was changed, and without event triggers pgkeep does not see how"
-    before = then.definitions or {}
+    before = then.definitions
+    assert before is not None, "a journal keeps them"
     after = before if now.definitions is None else now.definitions
     with translated(moment.server):
         changed = untold(moment.connection, now=after, then=before, told=reading.told)
