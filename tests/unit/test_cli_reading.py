@@ -210,6 +210,15 @@ def test_a_mailed_version_is_read_without_any_peer(node: MemoryNode) -> None:
         read_mailed(iter([content]), stranger, database="shop")
 
 
+@pytest.mark.parametrize("content", [b"", b"no journal at all\n"])
+def test_a_file_that_is_no_journal_is_named(content: bytes, node: MemoryNode, tmp_path: Path) -> None:
+    file = tmp_path / "mail.gpg"
+    file.write_bytes(content)
+    found = Reading(vault=node.vault, opener=node.sealer, version=None, file=file)  # type: ignore[arg-type]
+    with pytest.raises(Corrupted, match=r"mail\.gpg is no journal that can be believed.*the very file that was mailed"):
+        found.journal("shop")
+
+
 def test_what_was_mailed_may_be_old_and_that_is_said(
     node: MemoryNode, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

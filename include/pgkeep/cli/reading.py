@@ -17,7 +17,7 @@ from pgkeep import journal_search, settings, wiring
 from pgkeep.adapters.ipfs import Endpoint, IpfsVault
 from pgkeep.adapters.openpgp import OpenPgpOpener
 from pgkeep.cli.context import connections, given, loaded_settings
-from pgkeep.errors import ConfigError, PgkeepError
+from pgkeep.errors import ConfigError, Corrupted, PgkeepError
 from pgkeep.journal import Journal
 from pgkeep.journal_search import JournalSearch
 from pgkeep.model import KeyFingerprint, is_cid
@@ -70,6 +70,12 @@ class Reading:
             raise ConfigError(
                 f"the journal {path} cannot be read: {error.strerror}",
                 next_step="write the path of the file as it was mailed; or the number of a version, or its CID",
+            ) from error
+        except Corrupted as error:
+            raise Corrupted(
+                f"the file {path} is no journal that can be believed: {error.what}",
+                next_step=f"name the very file that was mailed, and its database, or leave out --journal; or "
+                f"{error.next_step}",
             ) from error
         self._tell_what_is_newer(found)
         return found
