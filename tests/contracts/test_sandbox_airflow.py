@@ -1,5 +1,6 @@
 """Airflow on the sandbox: healthy, locked, on loopback, healed after accidents, gone after `down`."""
 
+import contextlib
 import json
 import os
 import signal
@@ -96,7 +97,13 @@ def members(home: Path, name: str) -> list[processes.Process]:
 
 
 def links(pid: int) -> set[str]:
-    return {str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()}
+    """What that process has open; workers come and go, and so do their files."""
+    found = set[str]()
+    with contextlib.suppress(FileNotFoundError):
+        for path in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found.add(str(path.readlink()))
+    return found
 
 
 def test_its_commands_work_in_the_users_shell(home: Path) -> None:
