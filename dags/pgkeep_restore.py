@@ -90,10 +90,10 @@ for database in configured():
         approve = ApproveRestoreOperator(
             task_id="approve",
             database=database.name,
-            proposal=plan.output,
             hours=database.approval_hours,
             retry_delay=timedelta(seconds=10),  # somebody waits
         )
+        plan >> approve
         RestoreOperator(
             task_id="restore",
             database=database.name,

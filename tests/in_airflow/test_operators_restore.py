@@ -61,8 +61,8 @@ def plan(world: World, **asked: object) -> Record:
     return step.execute(context(params=ASKED | asked))
 
 
-def approve(world: World, proposal: Record) -> ApproveRestoreOperator:
-    return ApproveRestoreOperator(task_id="approve", database="shop", proposal=proposal, sites=world.site)
+def approve(world: World) -> ApproveRestoreOperator:
+    return ApproveRestoreOperator(task_id="approve", database="shop", sites=world.site)
 
 
 def restore(world: World, approved: Any) -> RestoreOperator:
@@ -71,7 +71,7 @@ def restore(world: World, approved: Any) -> RestoreOperator:
 
 def answered(world: World, proposal: Record, *, by: dict[str, str] | None, option: str = "Approve") -> dict[str, Any]:
     event = {"chosen_options": [option], "params_input": {}, "responded_at": NOW, "responded_by_user": by}
-    return approve(world, proposal).answered(context(), proposal, event)
+    return approve(world).answered(context(), proposal, event)
 
 
 def test_the_plan_is_handed_on_and_nothing_is_touched(kept: World) -> None:
@@ -98,7 +98,7 @@ def test_what_cannot_be_planned_fails_at_once_with_a_sentence(kept: World, asked
 
 def test_the_question_says_what_is_at_stake(kept: World, questions: list[dict[str, Any]]) -> None:
     with pytest.raises(TaskAwaitingInput) as parked:
-        approve(kept, plan(kept)).execute(context())
+        approve(kept).execute(context())
     (question,) = questions
     assert question["subject"] == "Restore shop into PRODUCTION, as memory/shop?"
     assert "1 table with about 1 row" in question["body"]
@@ -112,14 +112,14 @@ def test_the_question_says_what_is_at_stake(kept: World, questions: list[dict[st
 def test_airflow_lets_only_those_answer_who_may(kept: World, questions: list[dict[str, Any]]) -> None:
     kept.settings = {"approval_by_another": True, "approvers": ("admin", "vera")}
     with pytest.raises(TaskAwaitingInput):
-        approve(kept, plan(kept)).execute(context())
+        approve(kept).execute(context())
     assert questions[0]["assigned_users"] == [VERA]
 
 
 def test_nobody_is_asked_where_nobody_knows_who_has_triggered_it(kept: World, questions: list[dict[str, Any]]) -> None:
     kept.settings = {"approval_by_another": True}
     with pytest.raises(AirflowFailException, match="does not know who triggered this run"):
-        approve(kept, plan(kept)).execute(context(triggered_by=None))
+        approve(kept).execute(context(triggered_by=None))
     assert questions == []
 
 

@@ -217,8 +217,9 @@ def _remember(site: "Site") -> None:
     """How far the journal has come; unless it does not come after what was seen before: then the watch tells of it."""
     from pgkeep import preflight
 
-    memory, head = JournalMemory(site.database.slug), site.journals.head()
-    remembered = memory.recall()
+    memory = JournalMemory(site.database.slug)
+    remembered = memory.recall()  # before the look: what is recorded meanwhile makes the journal newer, not the memory
+    head = site.journals.head()
     if not freshness.contradicting(remembered, preflight.lineage(site, head, remembered)):
         memory.keep(freshness.sight(head))
 

@@ -34,15 +34,7 @@ class PlanRestoreOperator(BackupStep):
 
     def execute(self, context: "Context") -> Record:
         with airflow_outcome():
-            site, asked = self.site(), context["params"]
-            wish = Wish(
-                point=approval.point(asked["moment"]),
-                where=asked["server"],
-                dbname=asked["dbname"],
-                replace=asked["replace"],
-                stale=asked["stale"],
-            )
-            proposal = site.propose(wish)
+            proposal = self.site().propose(_wish(context))
             log.info("%s\n%s", question.subject(proposal), question.body(proposal, triggered_by=_triggered_by(context)))
             return records.encode(proposal)
 
@@ -50,15 +42,14 @@ class PlanRestoreOperator(BackupStep):
 class ApproveRestoreOperator(ApprovalOperator):
     """A person looks at the proposal and answers; waits without a worker. Hands on the approval, sealed by this node.
 
+    What is asked is made here, of the run's Params: what `plan` has handed on, whoever may edit XComs could change.
     Rejected, or unanswered for `hours`: green, and what follows is skipped. An approval that does not count is said in
     the log, and asked for again.
     """
 
-    template_fields = ("proposal",)
+    template_fields = ()
 
-    def __init__(
-        self, *, database: str, proposal: Any, hours: float = 24.0, sites: Sites | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, database: str, hours: float = 24.0, sites: Sites | None = None, **kwargs: Any) -> None:
         super().__init__(
             subject="",
             defaults=self.REJECT,
@@ -67,7 +58,6 @@ class ApproveRestoreOperator(ApprovalOperator):
             **kwargs,
         )
         self.database = database
-        self.proposal = proposal
         self._sites = sites
 
     def site(self) -> "Site":
@@ -76,8 +66,8 @@ class ApproveRestoreOperator(ApprovalOperator):
 
     def execute(self, context: "Context") -> NoReturn:
         with airflow_outcome():
-            proposal, asker = records.decode(Proposal, self.proposal), _triggered_by(context)
-            rules = self.site().rules
+            site, asker = self.site(), _triggered_by(context)
+            proposal, rules = site.propose(_wish(context)), site.rules
             rules.require_askable(proposal, triggered_by=asker)
             who = rules.respondents(proposal, triggered_by=asker)
             self._ask(context, proposal, respondents=[HITLUser(id=id_, name=id_) for id_ in who])
@@ -137,6 +127,18 @@ class RestoreOperator(BackupStep):
             said = question.already(yes) if done is None else sentences.restored_line(done, yes.proposal.label)
             log.info(said)
             return said
+
+
+def _wish(context: "Context") -> Wish:
+    """Of the run's Params, as Airflow has recorded them."""
+    asked = context["params"]
+    return Wish(
+        point=approval.point(asked["moment"]),
+        where=asked["server"],
+        dbname=asked["dbname"],
+        replace=asked["replace"],
+        stale=asked["stale"],
+    )
 
 
 def _sealed(approved: Any) -> bytes:

@@ -40,10 +40,11 @@ class WatchOperator(BackupStep):
             memory = JournalMemory(slug, further=tuple(self._told(context)))
             facts, concerns = preflight.look(site, memory)
             looked_at(facts, slug=slug)
-            delivery.require_notifiers(site.database.alerts)
         with airflow_outcome(topics=sorted({concern.topic for concern in concerns})):
             if concerns:
                 raise freshness.error(self.database, concerns)
+        with airflow_outcome():  # last: a notifier that cannot be made hides nothing
+            delivery.require_notifiers(site.database.alerts)
         seen = freshness.sight(facts.head)
         log.info("%s can be restored as it was at %s: all is as it should be", self.database, seen.moment)
         return records.encode(seen)

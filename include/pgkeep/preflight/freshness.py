@@ -59,10 +59,11 @@ def freshness(site: Site, memory: Memory) -> Iterator[Finding]:
 
 
 def _facts(site: Site, memory: Memory) -> Facts:
+    remembered = tuple(memory.recall())  # first: what is recorded meanwhile makes the journal newer, never the memory
     listing = site.journals.search.listing()
     head = site.journals.search.head(listing)
     ledgers = site.audit(patience=0.0, watch=unwatched).ledgers.find(listing)
-    now, remembered = datetime.now(UTC), tuple(memory.recall())
+    now = datetime.now(UTC)
     return Facts(
         head=head,
         now=now,
