@@ -6,6 +6,7 @@ Only a declaration: every Airflow process calls it at start, and the forms in th
 from typing import Any
 
 PROTOCOL = "Protocol"
+OPERATORS = ["pgkeep.airflow.operators", "pgkeep.airflow.restoring", "pgkeep.airflow.watch"]
 HOOKS = "pgkeep.airflow.hooks"
 KUBO = "https://docs.ipfs.tech/reference/kubo/rpc/"
 CLUSTER = "https://ipfscluster.io/documentation/reference/api/"
@@ -23,7 +24,9 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": "IPFS Cluster", "external-doc-url": CLUSTER, "tags": ["service"]},
         ],
         "hooks": [{"integration-name": name, "python-modules": [HOOKS]} for name in ("pgkeep", "IPFS", "IPFS Cluster")],
-        "operators": [{"integration-name": "pgkeep", "python-modules": ["pgkeep.airflow.operators"]}],
+        "operators": [
+            {"integration-name": "pgkeep", "python-modules": OPERATORS}
+        ],
         "triggers": [{"integration-name": "pgkeep", "python-modules": ["pgkeep.airflow.triggers"]}],
         "connection-types": [_ipfs(), _ipfs_cluster()],
     }
