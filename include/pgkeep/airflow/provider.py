@@ -24,9 +24,7 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": "IPFS Cluster", "external-doc-url": CLUSTER, "tags": ["service"]},
         ],
         "hooks": [{"integration-name": name, "python-modules": [HOOKS]} for name in ("pgkeep", "IPFS", "IPFS Cluster")],
-        "operators": [
-            {"integration-name": "pgkeep", "python-modules": OPERATORS}
-        ],
+        "operators": [{"integration-name": "pgkeep", "python-modules": OPERATORS}],
         "triggers": [{"integration-name": "pgkeep", "python-modules": ["pgkeep.airflow.triggers"]}],
         "connection-types": [_ipfs(), _ipfs_cluster()],
     }
