@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from pgkeep import records, restore
@@ -246,6 +246,16 @@ def carry_out(
         before_place=last_look,
         watch=watch,
     )
+
+
+def require_young(approved: Approved, *, hours: float, now: datetime) -> None:
+    """Raises ConfigError: what was right when it was approved may not be any more."""
+    age = now - datetime.fromisoformat(approved.time)
+    if age > timedelta(hours=hours):
+        raise ConfigError(
+            f"this restore was approved at {approved.time}, more than {hours:g} hours ago (approval_hours)",
+            next_step="trigger a new run, which shows what stands there now",
+        )
 
 
 def require_same_place(proposal: Proposal, target: Target) -> None:

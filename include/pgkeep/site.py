@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from pgkeep import approval, backup
 from pgkeep.adapters.ipfs import IpfsVault
@@ -102,7 +102,8 @@ class Site:
         return approval.propose(wish, self.journals, target, production=production)
 
     def carry_out(self, approved: Approved, *, memory: Memory, watch: Watch) -> Restored | None:
-        """The restore that was approved. Raises as `approval.carry_out`; ConfigError."""
+        """The restore that was approved. Raises as `approval.carry_out`; ConfigError, also for an old approval."""
+        approval.require_young(approved, hours=self.database.approval_hours, now=datetime.now(UTC))
         target = self._place(approved.proposal.where, approved.proposal.dbname)
         return approval.carry_out(approved, self.sealer, self.vault, self.journals, target, memory=memory, watch=watch)
 

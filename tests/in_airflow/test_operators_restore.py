@@ -1,7 +1,7 @@
 """Plan, approve, restore as tasks, over the doubles: what they ask, whose answer counts, and what they do then."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from pgkeep.errors import Unavailable
 from pgkeep.testing import NODE, MemoryCapture, MemoryTarget, sample_inventory
 
 ASKED = {"moment": "latest", "server": "production", "dbname": "shop", "replace": True, "stale": False}
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+NOW = datetime.now(UTC).replace(microsecond=0)
 ADMIN, VERA = {"id": "admin", "name": "admin"}, {"id": "vera", "name": "vera"}
 
 
@@ -69,8 +69,15 @@ def restore(world: World, approved: Any) -> RestoreOperator:
     return RestoreOperator(task_id="restore", database="shop", approved=approved, sites=world.site)
 
 
-def answered(world: World, proposal: Record, *, by: dict[str, str] | None, option: str = "Approve") -> dict[str, Any]:
-    event = {"chosen_options": [option], "params_input": {}, "responded_at": NOW, "responded_by_user": by}
+def answered(
+    world: World,
+    proposal: Record,
+    *,
+    by: dict[str, str] | None,
+    option: str = "Approve",
+    ago: timedelta = timedelta(0),
+) -> dict[str, Any]:
+    event = {"chosen_options": [option], "params_input": {}, "responded_at": NOW - ago, "responded_by_user": by}
     return approve(world).answered(context(), proposal, event)
 
 
@@ -158,6 +165,14 @@ def test_what_was_approved_comes_back(kept: World) -> None:
     assert said.endswith("what was there is now shop_before")
     assert kept.production.database
     assert kept.production.database.totals.rows == 3
+
+
+def test_an_old_approval_counts_no_more(kept: World) -> None:
+    """Days later somebody clears a red task: what stands there now may be newer than what was approved."""
+    assert restore(kept, answered(kept, plan(kept), by=VERA, ago=timedelta(hours=23))).execute(context())
+    old = answered(kept, plan(kept), by=VERA, ago=timedelta(hours=25))
+    with pytest.raises(AirflowFailException, match=r"more than 24 hours ago \(approval_hours\).*trigger a new run"):
+        restore(kept, old).execute(context())
 
 
 def test_a_second_try_finds_the_work_done(kept: World) -> None:

@@ -94,7 +94,7 @@ class Database:
         "ids of the Airflow users who may approve restores; none: all who may run DAGs", values.users, default=()
     )
     approval_hours: float = setting(
-        "how long a restore waits for its approval; then nothing happens", values.hours, default=24.0
+        "how long a restore waits for its approval, and how long that counts", values.hours, default=24.0
     )
     runbook: str | None = setting(
         "address that a click on the owner of its DAGs opens, as https://.. or mailto:..", values.link, default=None
