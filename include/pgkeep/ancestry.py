@@ -26,8 +26,8 @@ LINE = re.compile(
     r"|(?P<dump>dump)_(?P<day>\d{4}-\d\d-\d\d)-(?P<hour>\d\d)-(?P<minute>\d\d)(?:-(?P<second>\d\d))?\.sql\.enc)"
 )
 EXPECTED = "<CID> <ISO date>-full.sql.enc or <CID> <ISO date>-delta.sql.enc, oldest first"
-FIRST = 5
-"""Statements that failed, of which it is said how."""
+MOST = 10_000
+"""Statements of a script that failed, of which it is said how, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +46,10 @@ class LegacyFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failures:
-    """The statements of a script that failed. `first`: line, and what the server says, of some; never a row."""
+    """The statements of a script that failed. `said`: of each, its line and what the server says; never a row."""
 
     count: int
-    first: tuple[str, ...]
+    said: tuple[str, ...]
 
 
 class Archive(Protocol):

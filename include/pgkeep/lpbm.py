@@ -22,6 +22,8 @@ from pgkeep.restore import plaintext
 COMPLETE = b"\n-- PostgreSQL database dump complete\n"
 """How pg_dump ends its plain scripts; some lines follow. COPY without its end would pass for whole."""
 TAIL = 4096
+FIRST = 5
+"""Failures of a file that an error names; the list has all of them."""
 COPY = re.compile(rb"(?:^|;)\s*copy\s[^;']{1,2000}\sfrom\s+stdin\b", re.IGNORECASE | re.MULTILINE)
 LONGEST = 2100
 WITHIN = b"""
@@ -32,7 +34,7 @@ DO $pgkeep$ BEGIN
     END IF;
 END $pgkeep$;
 """
-NO_FAILURES = Failures(count=0, first=())
+NO_FAILURES = Failures(count=0, said=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +124,9 @@ def require_success(replayed: Replayed, *, label: str) -> None:
     """Raises NotRestorable if any statement failed, with the first of each file: somebody has to look at them."""
     failed = [(file, failures) for file, failures in replayed.files if failures.count]
     if failed:
-        said = "; ".join(f"{file}: {failures.count} failed ({'; '.join(failures.first)})" for file, failures in failed)
+        said = "; ".join(
+            f"{file}: {failures.count} failed ({'; '.join(failures.said[:FIRST])})" for file, failures in failed
+        )
         raise NotRestorable(
             f"{label} came back, but {replayed.failed} of its statements failed, in {len(failed)} of "
             f"{len(replayed.files)} files: {said}",
@@ -167,7 +171,7 @@ def _replay(
     cut = "it does not end as pg_dump ends its scripts: it was cut off, or is none"
     if not keep_going:
         raise _not_replayed(file, cut)
-    return Failures(count=failures.count + 1, first=(*failures.first, cut))
+    return Failures(count=failures.count + 1, said=(*failures.said, cut))
 
 
 def _behind(first: bytes, rest: Iterator[bytes]) -> Generator[bytes]:

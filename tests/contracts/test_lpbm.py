@@ -12,7 +12,7 @@ from fix_lpbm import PASSWORD, Legacy, encrypted
 from fix_postgres import SAMPLE, Database, children, eventually, new_database, no_database, quoted, server
 from pgkeep import lpbm
 from pgkeep.adapters.lpbm import Folder, LegacyOpener
-from pgkeep.ancestry import FIRST, newest, read_journal
+from pgkeep.ancestry import newest, read_journal
 from pgkeep.errors import ConfigError, Corrupted, NotRestorable, PgkeepError, Unavailable
 from pgkeep.inventory import differences
 
@@ -208,7 +208,7 @@ def test_going_on_counts_what_fails(legacy: Legacy, place: Database, caplog: pyt
     assert place.ask("SELECT count(*) FROM later") == [(2,)], "what came after a failure is there"
     with pytest.raises(NotRestorable, match="20 failed") as caught:
         lpbm.require_success(replayed, label="here")
-    assert str(caught.value).count("duplicate key") == 1 + FIRST
+    assert str(caught.value).count("duplicate key") == 1 + lpbm.FIRST
     assert SECRET not in str(caught.value) + caplog.text
 
 

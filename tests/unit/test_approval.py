@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 
 from fix_memory_node import MemoryNode
-from pgkeep import approval, question, records
+from pgkeep import approval, records
 from pgkeep.approval import Approved, Memory, Person, Proposal, Rules, Wish
 from pgkeep.errors import ConfigError, Corrupted, NotRestorable, Unavailable
 from pgkeep.model import Cid, Digest, Instant
 from pgkeep.plan import Point
 from pgkeep.restore import Restored
+from pgkeep.sentences import question
 from pgkeep.testing import MemoryFresh, MemoryTarget, sample_inventory
 
 ADMIN, VERA = Person(id="admin", name="admin"), Person(id="7", name="vera")

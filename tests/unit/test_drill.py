@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fix_memory_node import ORIGIN, MemoryNode
-from pgkeep import backup, drill, proof, sentences
+from pgkeep import backup, drill, sentences
 from pgkeep.drill import Drill
 from pgkeep.errors import ConfigError, Corrupted, NotReplicated, NotRestorable, Unavailable
 from pgkeep.inventory import TableName, Update
@@ -270,12 +270,12 @@ def test_what_is_said_of_it(world: World) -> None:
     entry = world.full()
     assert sentences.verdict(entry, world.journal) == "not yet"
     assert sentences.verdict(world.journal.entry(1), world.journal) == "-"
-    said = proof.proven(world.drill(), "shop")
+    said = sentences.proven(world.drill(), "shop")
     assert said.startswith("shop: entry 2 is proven, read from alice alone: entry 2 in ")
     assert "No changes lead to it" in said
     world.source.commit(10)
     newest = world.full()
-    said = proof.proven(world.drill(), "shop")
+    said = sentences.proven(world.drill(), "shop")
     assert "entry 2 and the changes up to entry 4 in " in said
     assert "Entry 2 and the changes since give exactly the same." in said
     table = sentences.entry_table(world.journal, [(e, 3) for e in world.journal.entries])

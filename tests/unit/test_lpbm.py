@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from fix_lpbm import PASSWORD, Legacy, encrypted
 from pgkeep import ancestry, backup, lpbm, sentences
 from pgkeep.adapters.lpbm import Folder, LegacyOpener
-from pgkeep.adapters.postgres.complaints import Complaints, IgnoredErrors
-from pgkeep.ancestry import LegacyFile, newest, read_journal, write_journal
+from pgkeep.adapters.postgres.complaints import Complaints, of_pg_restore, of_psql
+from pgkeep.ancestry import Failures, LegacyFile, newest, read_journal, write_journal
 from pgkeep.errors import ConfigError, Corrupted, NotRestorable
 from pgkeep.model import Cid
 from pgkeep.testing import MemoryTarget, MemoryVault
@@ -136,9 +136,9 @@ def test_the_list_marks_what_the_newest_restore_uses() -> None:
     ],
 )
 def test_a_failure_is_told_without_its_values(line: str, kept: str) -> None:
-    heard = Complaints()
+    heard = Complaints(of_psql)
     heard.hear(line)
-    assert (heard.count, heard.first) == (1, [kept])
+    assert (heard.count, heard.said) == (1, [kept])
 
 
 @pytest.mark.parametrize(
@@ -152,9 +152,9 @@ def test_a_failure_is_told_without_its_values(line: str, kept: str) -> None:
     ],
 )
 def test_what_is_no_failure_is_not_kept(line: str) -> None:
-    heard = Complaints()
+    heard = Complaints(of_psql)
     heard.hear(line)
-    assert (heard.count, heard.first) == (0, [])
+    assert (heard.count, heard.said) == (0, [])
 
 
 @pytest.mark.parametrize(
@@ -184,9 +184,9 @@ def test_what_is_no_failure_is_not_kept(line: str) -> None:
     ],
 )
 def test_an_error_of_pg_restore_is_told_without_values(line: str, kept: str) -> None:
-    heard = IgnoredErrors()
+    heard = Complaints(of_pg_restore)
     heard.hear(line)
-    assert (heard.count, heard.first) == (1, [kept])
+    assert (heard.count, heard.said) == (1, [kept])
 
 
 @pytest.mark.parametrize(
@@ -200,9 +200,9 @@ def test_an_error_of_pg_restore_is_told_without_values(line: str, kept: str) -> 
     ],
 )
 def test_what_is_no_error_of_pg_restore_is_not_kept(line: str) -> None:
-    heard = IgnoredErrors()
+    heard = Complaints(of_pg_restore)
     heard.hear(line)
-    assert (heard.count, heard.first) == (0, [])
+    assert (heard.count, heard.said) == (0, [])
 
 
 # --- the stories -------------------------------------------------------------------------------------------------
@@ -257,7 +257,12 @@ def test_going_on_says_what_failed_in_the_end(tmp_path: Path) -> None:
     assert [failures.count for _, failures in replayed.files] == [0, 1, 9]
     with pytest.raises(NotRestorable, match=r"10 of its statements failed, in 2 of 3 files: .* 9 failed") as caught:
         lpbm.require_success(replayed, label="db/shop")
-    assert str(caught.value).count("it is bad") == 1 + ancestry.FIRST
+    assert str(caught.value).count("it is bad") == 1 + lpbm.FIRST
+    lines = [*sentences.failed_lines(replayed)]
+    assert len(lines) == 10
+    assert lines[0] == f"failed: {replayed.files[1][0].name}, line 2: it is bad"
+    many = replace(replayed, files=((replayed.files[0][0], Failures(count=7, said=("line 1: no",))),))
+    assert [*sentences.failed_lines(many)][1].endswith("and 6 more")
 
 
 def test_a_full_that_was_cut_off_is_refused(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fix_memory_node import ORIGIN, MemoryNode
-from pgkeep import backup, proof, rekeying
+from pgkeep import backup, rekeying, sentences
 from pgkeep.errors import ConfigError, Corrupted, NotReplicated, Unavailable
 from pgkeep.journal import Journal
 from pgkeep.journal_store import JournalStore
@@ -229,7 +229,7 @@ def test_a_damaged_entry_stays_as_it_is_and_the_others_do_not(
     named = parts(world.journal) | {cid for cid in objects(world) if cid in before}
     again = world.rekey()
     assert (set(again.damaged), again.entries) == ({bad.sequence}, ())
-    assert proof.rekeyed(again) == "shop: nothing was changed."
+    assert sentences.rekeyed(again) == "shop: nothing was changed."
     listing = world.vault.listing("pgkeep/shop/")
     backups = {cid for name, cids in listing.names.items() if "/journal/" not in name for cid in cids}
     assert backups <= named, "what was stored anew of it is let go of"
@@ -283,7 +283,7 @@ def test_old_objects_that_a_peer_keeps_are_told_and_tried_again(world: Rekeyable
     done = world.rekey()
     assert set(done.kept_back) <= old
     assert set(done.kept_back.values()) == {"still pinned at carol"}
-    assert "not let go of yet: still pinned at carol. The next run tries again." in proof.rekeyed(done)
+    assert "not let go of yet: still pinned at carol. The next run tries again." in sentences.rekeyed(done)
     world.vault.peers[2].keeps = False
     assert world.rekey().kept_back == {}
     assert not objects(world) & old
@@ -291,19 +291,19 @@ def test_old_objects_that_a_peer_keeps_are_told_and_tried_again(world: Rekeyable
 
 def test_it_is_said_in_words(world: Rekeyable) -> None:
     world.change_recipients()
-    lines = [*proof.to_rekey(world.journal, world.sealer)]
+    lines = [*sentences.to_rekey(world.journal, world.sealer)]
     assert lines[0].splitlines()[0].split()[:5] == ["ENTRY", "KIND", "AS", "OF", "SIZE"]
     assert f"{LEAVING}, {STAYING}" in lines[0]
     assert lines[1].startswith("5 entries (")
     assert lines[1].endswith(f"encrypted for {STAYING}, {COMING} and signed by {NODE}, in 1 step")
     assert lines[2] == f"needed here: the private key of {LEAVING} or {STAYING}, and this node's"
-    said = proof.rekeyed(world.rekey())
+    said = sentences.rekeyed(world.rekey())
     assert said.startswith("shop: 5 entries (")
     assert f"can be read by {STAYING}, {COMING} only" in said
     assert "The old keys still open what somebody has copied before" in said
     nothing = f"shop: everything is encrypted for {STAYING}, {COMING} already, and signed by this node"
-    assert [*proof.to_rekey(world.journal, world.sealer)] == [nothing]
-    assert proof.rekeyed(world.rekey()) == f"{nothing}."
+    assert [*sentences.to_rekey(world.journal, world.sealer)] == [nothing]
+    assert sentences.rekeyed(world.rekey()) == f"{nothing}."
 
 
 # --- the node's own key ------------------------------------------------------------------------------------------

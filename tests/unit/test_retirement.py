@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pgkeep import backup, proof
+from pgkeep import backup, sentences
 from pgkeep.errors import Corrupted, NotReplicated, NotRestorable, Unavailable
 from pgkeep.model import Cid, Entry, Replicated, Sealed
 from pgkeep.pin_names import journal_name
@@ -105,7 +105,7 @@ def test_a_peer_that_takes_no_pin_away_is_told_and_tried_again(world: World) -> 
     assert done.kept_back
     assert set(done.kept_back) <= gone
     assert set(done.kept_back.values()) == {"still pinned at carol"}
-    assert "not let go of yet: still pinned at carol. The next run tries again." in proof.retired(done)
+    assert "not let go of yet: still pinned at carol. The next run tries again." in sentences.retired(done)
     world.source.commit(1)
     world.full()
     world.drill()
@@ -178,13 +178,13 @@ def test_a_removed_version_that_retired_something_is_betrayed(world: World) -> N
 
 
 def test_the_plan_is_shown_with_its_reasons(world: World) -> None:
-    table = proof.fate_table(choose(world.journal, NOTHING)).splitlines()
+    table = sentences.fate_table(choose(world.journal, NOTHING)).splitlines()
     assert table[0].split() == ["ENTRY", "KIND", "AS", "OF", "SIZE", "STAYS", "BECAUSE"]
     assert [line.split()[0] for line in table[1:]] == [str(entry.sequence) for entry in world.journal.entries]
     assert table[1].endswith("no rule keeps it")
     assert "GOES" in table[1]
     assert "proven, of which 1 are kept" in table[-1]
-    said = proof.retired(let_go(world))
+    said = sentences.retired(let_go(world))
     assert said.startswith("shop: 6 entries (")
     assert "2 entries stay." in said
-    assert proof.retired(let_go(world)) == "shop: nothing goes; 2 entries stay."
+    assert sentences.retired(let_go(world)) == "shop: nothing goes; 2 entries stay."

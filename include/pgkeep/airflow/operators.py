@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import AssetAlias, BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from pgkeep import backup, freshness, proof, records, sentences
+from pgkeep import backup, freshness, records, sentences
 from pgkeep.airflow import assets, metrics
 from pgkeep.airflow.handover import entry_record
 from pgkeep.airflow.hooks import SiteHook, Sites
@@ -234,7 +234,7 @@ class DrillOperator(BackupStep):
         with airflow_outcome():
             site = self.site()
             verdict = site.drill(origin=origin(context), watch=log_lines(log))
-            log.info(proof.proven(verdict, self.database))
+            log.info(sentences.proven(verdict, self.database))
             metrics.drilled(verdict, slug=site.database.slug)
             return records.encode(verdict)
 
@@ -245,8 +245,8 @@ class RetireOperator(BackupStep):
     def execute(self, context: "Context") -> list[int]:
         with airflow_outcome():
             done = self.site().retire()
-            log.info("what stays, and why:\n%s", proof.fate_table(done.fates))
-            log.log(logging.WARNING if done.kept_back else logging.INFO, proof.retired(done))
+            log.info("what stays, and why:\n%s", sentences.fate_table(done.fates))
+            log.log(logging.WARNING if done.kept_back else logging.INFO, sentences.retired(done))
             return [fate.entry.sequence for fate in done.fates if not fate.stays]
 
 

@@ -10,7 +10,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk.exceptions import TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import HITLUser
 
-from pgkeep import approval, question, records, sentences
+from pgkeep import approval, records, sentences
 from pgkeep.airflow.hooks import SiteHook, Sites
 from pgkeep.airflow.operators import BackupStep, Record
 from pgkeep.airflow.outcomes import airflow_outcome
@@ -18,6 +18,7 @@ from pgkeep.approval import Approved, Memory, Person, Proposal, Wish
 from pgkeep.errors import ConfigError, Corrupted
 from pgkeep.model import instant
 from pgkeep.progress import log_lines
+from pgkeep.sentences import question
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

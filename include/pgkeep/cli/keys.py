@@ -2,7 +2,7 @@
 
 import argparse
 
-from pgkeep import proof, wiring
+from pgkeep import sentences, wiring
 from pgkeep.cli.context import Commands, connections, given, loaded_settings, seconds, watch
 
 
@@ -25,8 +25,8 @@ def rekey(chosen: argparse.Namespace) -> None:
     """`pgkeep rekey NAME [--dry-run]`."""
     site = wiring.site(loaded_settings(), chosen.name, connections())
     if chosen.dry_run:
-        print("\n".join(proof.to_rekey(site.journals.head().journal, site.sealer)))
+        print("\n".join(sentences.to_rekey(site.journals.head().journal, site.sealer)))
         return
     done = site.rekey(patience=chosen.wait, watch=watch()).run()
-    print(proof.rekeyed(done))
+    print(sentences.rekeyed(done))
     done.require_all()

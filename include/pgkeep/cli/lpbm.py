@@ -86,6 +86,8 @@ def bring_back(chosen: argparse.Namespace) -> None:
     target = wiring.target(chosen.into, connections())
     archive = _archive(chosen.files)
     replayed = lpbm.restore(way, archive, _opener(chosen), target, keep_going=chosen.keep_going, watch=watch())
+    for line in sentences.failed_lines(replayed):
+        print(line)
     print(sentences.replayed_line(replayed, target.label))
     lpbm.require_success(replayed, label=target.label)
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from pgkeep import proof, retention, wiring
+from pgkeep import retention, sentences, wiring
 from pgkeep.cli import keep
 from pgkeep.cli.context import Commands, connections, given, loaded_settings, watch
 
@@ -30,14 +30,14 @@ def prove(chosen: argparse.Namespace) -> None:
     """`pgkeep drill NAME [--into URL]`: needs a recipient's private key."""
     site = wiring.site(loaded_settings(), chosen.name, connections())
     into = wiring.target(chosen.into, connections()) if chosen.into else None
-    print(proof.proven(site.drill(origin=keep.own_origin(), watch=watch(), into=into), chosen.name))
+    print(sentences.proven(site.drill(origin=keep.own_origin(), watch=watch(), into=into), chosen.name))
 
 
 def let_go(chosen: argparse.Namespace) -> None:
     """`pgkeep retire NAME [--dry-run]`."""
     site = wiring.site(loaded_settings(), chosen.name, connections())
     if chosen.dry_run:
-        print(proof.fate_table(retention.choose(site.journals.head().journal, site.database.policy)))
+        print(sentences.fate_table(retention.choose(site.journals.head().journal, site.database.policy)))
         return
     done = site.retire()
-    print(f"{proof.fate_table(done.fates)}\n{proof.retired(done)}")
+    print(f"{sentences.fate_table(done.fates)}\n{sentences.retired(done)}")

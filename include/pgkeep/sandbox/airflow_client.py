@@ -73,14 +73,13 @@ class Airflow:
         """Stops the scheduler from starting runs and tasks of that DAG, or lets it go on. Raises Unavailable."""
         self._done("PATCH", f"/dags/{dag}", json={"is_paused": paused})
 
-    def backfill(self, dag: str, begin: datetime, end: datetime, *, runs: int = 10, reprocess: str = "none") -> None:
-        """Asks for runs of the windows that begin between `begin` and `end`, both included.
+    def backfill(self, dag: str, begin: datetime, end: datetime) -> None:
+        """Asks for runs of the missing windows that begin between `begin` and `end`, both included.
 
-        `runs`: how many at once at most. `reprocess`: "none" (the missing ones), "failed" or "completed" too. Raises
-        Unavailable.
+        Raises Unavailable.
         """
-        asked = {"dag_id": dag, "from_date": begin.isoformat(), "to_date": end.isoformat()}
-        self._done("POST", "/backfills", json=asked | {"max_active_runs": runs, "reprocess_behavior": reprocess})
+        asked = {"dag_id": dag, "from_date": begin.isoformat(), "to_date": end.isoformat(), "max_active_runs": 10}
+        self._done("POST", "/backfills", json=asked | {"reprocess_behavior": "none"})
 
     def runs(self, dag: str, *, run_type: str | None = None) -> list[Run]:
         """The runs of a DAG, oldest first. `run_type`: one of scheduled, manual, backfill. Raises Unavailable."""

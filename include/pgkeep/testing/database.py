@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from pgkeep.ancestry import FIRST, Blank, Failures
+from pgkeep.ancestry import Blank, Failures
 from pgkeep.errors import ConfigError, Disturbed, Unavailable
 from pgkeep.inventory import Inventory, LargeObjects, Properties, SequenceState, Table
 from pgkeep.model import Cut, Digest, Entry, Instant, instant
@@ -253,7 +253,7 @@ class MemoryBlank:
                     raise Refused(failed[0])
             elif line.isdigit():
                 self.fresh.rows += int(line)
-        return Failures(count=len(failed), first=tuple(failed[:FIRST]))
+        return Failures(count=len(failed), said=tuple(failed))
 
     def take_place(self, *, replace: bool) -> str | None:
         return self.fresh.take_place(replace=replace)

@@ -14,7 +14,7 @@ from pgkeep.model import Cut, now
 from pgkeep.ports import Refused
 
 from . import creation, loading, occupancy
-from .complaints import Complaints, IgnoredErrors
+from .complaints import Complaints, of_pg_restore, of_psql
 from .gate import Session, connect, translated
 from .properties import read_properties
 from .running import ToolFailedError
@@ -45,19 +45,19 @@ class PostgresBlank:
 
     def load(self, archive: Iterable[bytes], *, keep_going: bool) -> Failures:
         """As the port says: pg_restore, and --exit-on-error unless `keep_going`. Raises Refused, Unavailable."""
-        heard = IgnoredErrors()
+        heard = Complaints(of_pg_restore)
         load = partial(loading.load_all, hear=heard.hear) if keep_going else partial(loading.load, hear=heard.hear)
         try:
             load(archive, server=self.server, dbname=self.name, bin_dir=self.bin_dir)
         except ToolFailedError as failure:
             self.fresh.require_server(failure)
             if not keep_going or not heard.count:
-                raise Refused("; ".join(heard.first) or str(failure)) from None
+                raise Refused("; ".join(heard.said) or str(failure)) from None
         return heard.failures
 
     def run(self, script: Iterable[bytes], *, keep_going: bool) -> Failures:
         """As the port says: psql -X -q, and ON_ERROR_STOP unless `keep_going`. Raises Refused, Unavailable."""
-        heard = Complaints()
+        heard = Complaints(of_psql)
         with loading.closed_at_the_end(script):
             self._run(_staying(iter(script)), heard, keep_going=keep_going)
         return heard.failures
@@ -78,7 +78,7 @@ class PostgresBlank:
             )
         except ToolFailedError as failure:
             self.fresh.require_server(failure)
-            raise Refused("; ".join(heard.first) or str(failure)) from None  # psql may have quoted a row
+            raise Refused("; ".join(heard.said) or str(failure)) from None  # psql may have quoted a row
 
 
 def _staying(script: Iterator[bytes]) -> Iterator[bytes]:

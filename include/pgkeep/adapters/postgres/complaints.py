@@ -6,9 +6,10 @@ lines (DETAIL, the statement itself, a value with line ends in it) is not heard 
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pgkeep.ancestry import FIRST, Failures
+from pgkeep.ancestry import MOST, Failures
 
 SAID = re.compile(r"psql:<stdin>:(?P<line>\d+): (?:[^:]+: +(?P<state>[0-9A-Z]{5}): (?P<message>.*)|error: .*)")
 NO_FAILURE = ("00", "01", "02")
@@ -33,45 +34,40 @@ REFUSED_SETTING = '"transaction_timeout"'
 
 @dataclass(slots=True)
 class Complaints:
-    """Counts the statements that fail, and keeps what is said of the first ones."""
+    """Counts what fails, and keeps what is said of it. `told`: of a line that a program says, what is kept, or None."""
 
+    told: Callable[[str], str | None]
     count: int = 0
-    first: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
     def hear(self, line: str) -> None:
-        """Takes a line of psql's; nothing of it is kept anywhere else."""
-        found = SAID.match(line)
-        if found is None or (found["state"] or "XX").startswith(NO_FAILURE):
+        """Takes a line of the program's; nothing of it is kept anywhere else."""
+        if (told := self.told(line)) is None:
             return
         self.count += 1
-        if len(self.first) < FIRST:
-            self.first.append(f"line {found['line']}: {_without_values(found['state'], found['message'])}"[:LONGEST])
+        if len(self.said) < MOST:
+            self.said.append(told[:LONGEST])
 
     @property
     def failures(self) -> Failures:
-        return Failures(count=self.count, first=tuple(self.first))
+        return Failures(count=self.count, said=tuple(self.said))
 
 
-@dataclass(slots=True)
-class IgnoredErrors:
-    """Counts the errors of pg_restore, and keeps what is said of the first ones. Its own words are English here."""
+def of_psql(line: str) -> str | None:
+    """What a statement of a script fails with."""
+    found = SAID.match(line)
+    if found is None or (found["state"] or "XX").startswith(NO_FAILURE):
+        return None
+    return f"line {found['line']}: {_without_values(found['state'], found['message'])}"
 
-    count: int = 0
-    first: list[str] = field(default_factory=list)
 
-    def hear(self, line: str) -> None:
-        """Takes a line of pg_restore's (or of the psql that stands in for it); nothing of it is kept elsewhere."""
-        found = RESTORED.match(line)
-        if found is None or REFUSED_SETTING in line:
-            return
-        self.count += 1
-        if len(self.first) < FIRST:
-            message = found["message"]
-            self.first.append((message if NAMES.search(message) else QUOTED.sub("...", message))[:LONGEST])
-
-    @property
-    def failures(self) -> Failures:
-        return Failures(count=self.count, first=tuple(self.first))
+def of_pg_restore(line: str) -> str | None:
+    """What a part of an archive fails with. (Or what the psql that stands in for pg_restore says of it.)"""
+    found = RESTORED.match(line)
+    if found is None or REFUSED_SETTING in line:
+        return None
+    message = found["message"]
+    return message if NAMES.search(message) else QUOTED.sub("...", message)
 
 
 def _without_values(state: str | None, message: str | None) -> str:

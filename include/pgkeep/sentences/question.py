@@ -6,7 +6,8 @@ from pgkeep.approval import Approved, Proposal
 from pgkeep.model import Verdict
 from pgkeep.ports import Occupant
 from pgkeep.progress import human_size, human_time
-from pgkeep.sentences import counted, moment
+
+from .words import counted, moment
 
 
 def subject(proposal: Proposal) -> str:

@@ -10,7 +10,8 @@ from pgkeep.progress import human_size, human_time
 from pgkeep.rekeying import Rekeyed, outdated, steps
 from pgkeep.retention import Fate
 from pgkeep.retirement import Retired
-from pgkeep.sentences import counted, moment, table
+
+from .words import counted, moment, table
 
 
 def proven(verdict: Verdict, database: str) -> str:

@@ -1,0 +1,29 @@
+"""How a restore is approved by a person before anything happens. Read it top to bottom.
+
+    what is wanted -> proposal -> an answer -> exactly what was proposed: restore beside, compare, take the place
+
+What a person has approved is fixed by the numbers of its entries and the digests of their bytes, and by the very
+database that would be replaced. Whatever has changed meanwhile is not carried out by somebody's old word.
+"""
+
+from .answer import Rules, sealed, unsealed
+from .asking import point, propose
+from .carrying_out import Memory, approved_plan, carry_out, require_young
+from .model import Approved, Person, Proposal, Where, Wish
+
+__all__ = [
+    "Approved",
+    "Memory",
+    "Person",
+    "Proposal",
+    "Rules",
+    "Where",
+    "Wish",
+    "approved_plan",
+    "carry_out",
+    "point",
+    "propose",
+    "require_young",
+    "sealed",
+    "unsealed",
+]
