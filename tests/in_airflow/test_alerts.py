@@ -17,6 +17,7 @@ from pgkeep.airflow import memory
 from pgkeep.airflow.alerts import run_failed, run_hangs, run_succeeded
 from pgkeep.airflow.incidents import LastWords
 from pgkeep.airflow.memory import JournalMemory
+from pgkeep.errors import Unavailable
 from pgkeep.freshness import Seen
 from pgkeep.model import Cid, Instant
 
@@ -231,3 +232,12 @@ def test_what_is_remembered_of_a_journal_never_goes_back(alerts: Callable[..., N
     (found,) = JournalMemory("shop").recall()
     assert found.seen.sequence == 7
     assert "pgkeep_seen__shop" in found.forget
+
+
+def test_what_is_remembered_and_cannot_be_read_is_not_nothing(alerts: Callable[..., None]) -> None:
+    alerts(MAIL)
+    known = JournalMemory("shop")
+    assert known.recall() == ()
+    memory.store().set(known.key, "{", "somebody's hand was in it")
+    with pytest.raises(Unavailable, match="pgkeep_seen__shop cannot be read"):
+        known.recall()

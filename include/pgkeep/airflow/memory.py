@@ -2,7 +2,8 @@
 
 Tasks, the callbacks of DAGs (in the dag-processor) and those of deadlines (in the triggerer) all reach them, and they
 survive all of these. In `dag.test` callbacks run outside of any of them: then the metadata database is asked directly.
-Nothing here is a secret. What cannot be remembered is said in a log, and fails nothing.
+Nothing here is a secret. What cannot be remembered is said in a log, and fails nothing; but who asks how far a journal
+had come is told when that cannot be read: none is not the same.
 """
 
 import json
@@ -13,6 +14,7 @@ from typing import Protocol, TypeVar
 
 from pgkeep import records
 from pgkeep.airflow.incidents import Incident, LastWords, nothing, said
+from pgkeep.errors import Unavailable
 from pgkeep.freshness import Recollection, Seen, later
 
 log = logging.getLogger(__name__)
@@ -115,10 +117,17 @@ class JournalMemory:
         return _quietly(lambda: _read(Seen, self.key), f"the journal of {self.slug}")
 
     def recall(self) -> Sequence[Recollection]:
-        seen = self.seen()
+        """Raises Unavailable: what is remembered cannot be read."""
+        where = f"Airflow's Variable {self.key}"
+        try:
+            seen = _read(Seen, self.key)
+        except Exception as error:
+            raise Unavailable(
+                f"{where} cannot be read ({type(error).__name__}), so an older journal would not be noticed",
+                next_step="see that Airflow's database answers; if the Variable was changed by hand, remove it",
+            ) from error
         if seen is None:
             return self.further
-        where = f"Airflow's Variable {self.key}"
         return (Recollection(seen=seen, where=where, forget=f"remove {where}"), *self.further)
 
     def keep(self, seen: Seen) -> None:

@@ -218,7 +218,11 @@ def _remember(site: "Site") -> None:
     from pgkeep import preflight
 
     memory = JournalMemory(site.database.slug)
-    remembered = memory.recall()  # before the look: what is recorded meanwhile makes the journal newer, not the memory
+    try:
+        remembered = memory.recall()  # before the look: what is recorded meanwhile makes the journal newer, not this
+    except Unavailable as error:  # the watch fails for it; this backup is complete
+        log.warning("%s", error)
+        return
     head = site.journals.head()
     if not freshness.contradicting(remembered, preflight.lineage(site, head, remembered)):
         memory.keep(freshness.sight(head))
