@@ -21,7 +21,7 @@ import requests
 
 from pgkeep import sandbox
 from pgkeep.errors import ConfigError
-from pgkeep.sandbox import processes
+from pgkeep.sandbox import keys, processes
 from pgkeep.sandbox.place import State, load_state
 
 SERVERS = ["source", "scratch", "kubo-1", "kubo-2", "kubo-3", "cluster-1", "cluster-2", "cluster-3"]
@@ -213,6 +213,16 @@ def test_keys_encrypt_and_sign(running: Path) -> None:
     assert opened.pubkey_fingerprint == state.fingerprints["node"]
     ends = [int(key["expires"]) for key in keyring.list_keys()]
     assert all(end > time.time() + 4 * 365 * 86_400 for end in ends)
+
+
+@pytest.mark.parametrize("size", [106, 107, 108])
+def test_keys_are_made_at_any_depth(tmp_path: Path, size: int) -> None:
+    home = tmp_path / ("d" * (size - len(str(tmp_path)) - len("//S.gpg-agent.browser")))
+    sockets = keys.prepare_keyring(home, sockets="")
+    try:
+        assert len(keys.provide_keys(home)) == 3
+    finally:
+        keys.stop_agent(home, sockets=sockets)
 
 
 def test_the_configuration_names_the_keys(running: Path) -> None:

@@ -1,7 +1,7 @@
 """Throw-away OpenPGP keys: two recipients who can read backups, and this node's own key, which signs them.
 
 The agent's socket lies in a short private directory wherever the keyring's own path would be too long for one
-(a Unix socket's path has 107 bytes); the keyring points there by GnuPG's socket redirection files.
+(libassuan accepts 106 bytes); the keyring points there by GnuPG's socket redirection files.
 """
 
 import os
@@ -14,13 +14,13 @@ from pathlib import Path
 
 import gnupg
 
+from pgkeep.adapters.openpgp.programs import LONGEST_SOCKET_PATH
 from pgkeep.errors import ConfigError, Unavailable
 
 from .place import make_private_directory, write_private
 
 NAMES = ("node", "recipient-1", "recipient-2")
 LIFETIME = "5y"
-LONGEST_SOCKET_PATH = 107
 SOCKETS = ("S.gpg-agent", "S.gpg-agent.extra", "S.gpg-agent.browser", "S.gpg-agent.ssh")
 
 
@@ -68,8 +68,8 @@ def _generate(keyring: gnupg.GPG, name: str) -> str:
     made = keyring.gen_key(wanted)
     if not made.fingerprint:
         raise Unavailable(
-            f"GnuPG made no key for {name} in {keyring.gnupghome} (exit code {made.returncode})",
-            next_step="run `gpg --version`: 2.2 or newer is needed; then repeat",
+            f"GnuPG made no key for {name} in {keyring.gnupghome} (exit code {made.returncode}): {made.stderr[-200:]}",
+            next_step="mend what GnuPG says (2.2 or newer is needed), then repeat",
         )
     return str(made.fingerprint)
 

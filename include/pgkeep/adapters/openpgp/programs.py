@@ -17,8 +17,8 @@ from .stream import Exchange, Gpg
 ALWAYS = ("--no-options", "--trust-model", "always", "--no-auto-check-trustdb", "--disable-dirmngr")
 """Our list of keys is the trust; no network; no file of the user's changes what is written."""
 SEALING = ("--compress-algo", "none", "--no-encrypt-to", "--no-throw-keyids")
-LONGEST_SOCKET_PATH = 107
-"""Bytes that Linux allows for the path of a Unix socket."""
+LONGEST_SOCKET_PATH = 106
+"""Bytes that libassuan accepts for the path of a socket: one less than Linux (sun_path has 108 with its zero byte)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class Programs:
 
     def about_the_agent(self) -> str:
         """Why the agent may not be able to start here; "" if nothing speaks against it."""
-        socket = self.home / "S.gpg-agent"
+        socket = self.home / "S.gpg-agent.browser"  # the longest of its four; the agent ends if one fails
         size = len(bytes(socket))
         if size <= LONGEST_SOCKET_PATH or socket.is_file():  # a file there redirects to a shorter path
             return ""
