@@ -13,7 +13,7 @@ from pgkeep.approval import Approved, Memory, Proposal, Rules, Where, Wish
 from pgkeep.audit import GRACE, Audit
 from pgkeep.changes import Run
 from pgkeep.drill import Drill
-from pgkeep.errors import ConfigError, JournalMovedOn, LogUnavailable
+from pgkeep.errors import ConfigError, JournalMovedOn, LogUnavailable, Unavailable
 from pgkeep.journal_store import JournalStore
 from pgkeep.model import Entry, Instant, Origin, Replicated, Stored, Verdict
 from pgkeep.ports import Target, Watch
@@ -98,14 +98,27 @@ class Site:
     def propose(self, wish: Wish) -> Proposal:
         """What a restore would do, for a person to approve. Raises as `approval.propose`; ConfigError."""
         target = self._place(wish.where, wish.dbname)
-        production = target.label == self._place("production", wish.dbname).label
-        return approval.propose(wish, self.journals, target, production=production)
+        return approval.propose(wish, self.journals, target, production=self._is_production(wish, target))
 
     def carry_out(self, approved: Approved, *, memory: Memory, watch: Watch) -> Restored | None:
         """The restore that was approved. Raises as `approval.carry_out`; ConfigError, also for an old approval."""
         approval.require_young(approved, hours=self.database.approval_hours, now=datetime.now(UTC))
         target = self._place(approved.proposal.where, approved.proposal.dbname)
         return approval.carry_out(approved, self.sealer, self.vault, self.journals, target, memory=memory, watch=watch)
+
+    def _is_production(self, wish: Wish, target: Target) -> bool:
+        """By which server it is, not by its address. One that does not answer is not the one that does.
+
+        Raises Unavailable, ConfigError: the target's server cannot be asked.
+        """
+        there, production = target.system(), self._place("production", wish.dbname)
+        if wish.where == "production" or target.label == production.label:
+            return True
+        try:
+            return there == production.system()
+        except Unavailable as away:
+            log.info("whether the target is production cannot be asked of %s: %s", production.label, away.what)
+            return False
 
     def _place(self, where: Where, dbname: str) -> Target:
         if where not in self.places:

@@ -275,6 +275,8 @@ def test_an_empty_database_is_taken_over(captured: Captured, place: Database) ->
         "CREATE TYPE mood AS ENUM ('good')",
         "SELECT lo_create(0)",
         "CREATE SEQUENCE s",
+        "CREATE ACCESS METHOD am TYPE INDEX HANDLER bthandler",
+        "CREATE SUBSCRIPTION s CONNECTION 'dbname=x' PUBLICATION p WITH (connect = false, slot_name = NONE)",
     ],
 )
 def test_any_thing_makes_a_database_not_empty(place: Database, thing: str) -> None:
@@ -284,6 +286,15 @@ def test_any_thing_makes_a_database_not_empty(place: Database, thing: str) -> No
     with pytest.raises(ConfigError, match="--replace"):
         place.target().require_free(replace=False)
     place.target().require_free(replace=True)
+    place.run("DROP SUBSCRIPTION IF EXISTS s")  # a database that has one cannot be dropped
+
+
+def test_a_server_is_the_same_whatever_database_is_meant(place: Database) -> None:
+    target = PostgresTarget(server=place.server, dbname="another")
+    ((system,),) = Database(server=place.server, name="postgres").ask(
+        "SELECT system_identifier FROM pg_control_system()"
+    )
+    assert target.system() == place.target().system() == str(system)
 
 
 def test_a_template_is_no_target(place: Database) -> None:

@@ -87,6 +87,21 @@ def test_the_plan_is_handed_on_and_nothing_is_touched(kept: World) -> None:
     assert kept.production.made == 0
 
 
+@pytest.mark.parametrize(("server", "production"), [("memory", True), ("another", False)])
+def test_production_is_a_server_and_not_its_address(kept: World, server: str, production: bool) -> None:
+    kept.scratch.label, kept.scratch.server = "other-address/shop", server
+    assert records.decode(Proposal, plan(kept, server="scratch")).production is production
+
+
+def test_a_server_that_answers_is_not_the_one_that_does_not(kept: World) -> None:
+    class Lost(MemoryTarget):
+        def system(self) -> str:
+            raise Unavailable("memory does not answer", next_step="start it")
+
+    kept.production, kept.scratch.label = Lost(), "other-address/shop"
+    assert records.decode(Proposal, plan(kept, server="scratch")).production is False
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

@@ -72,6 +72,9 @@ class Target(Protocol):
     def label(self) -> str:
         """Where it is, for people, without a password: `host:port/database`."""
 
+    def system(self) -> str:
+        """Of its server, whatever address leads there. Raises Unavailable, ConfigError."""
+
     def require_free(self, *, replace: bool) -> None:
         """Raises ConfigError if a database with anything in it stands there and `replace` is not said."""
 

@@ -146,7 +146,7 @@ class MemoryTarget:
     """A server with at most one database of interest. `loses_rows`: what pg_restore forgets, to be noticed.
 
     `refuses`: what it says to any changes. `redefined`: whether changes define something otherwise than the source did.
-    `standing`: the identity of the database that is there.
+    `standing`: the identity of the database that is there; `server`: of the server.
     """
 
     database: Inventory | None = None
@@ -158,6 +158,10 @@ class MemoryTarget:
     label: str = "memory/shop"
     made: int = 0
     standing: str = "first"
+    server: str = "memory"
+
+    def system(self) -> str:
+        return self.server
 
     def require_free(self, *, replace: bool) -> None:
         if self.database is not None and not replace:

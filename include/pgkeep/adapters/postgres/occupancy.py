@@ -29,7 +29,12 @@ CATALOGS = (
     "pg_ts_config",
     "pg_ts_dict",
     "pg_default_acl",
+    "pg_am",
 )
+SUBSCRIPTIONS = """
+    SELECT 'pg_subscription'::regclass, s.oid FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+    WHERE d.datname = current_database()
+"""
 LARGE_OBJECT_CLASS = "'pg_largeobject'::regclass"  # how large objects are called where objects are described
 STANDS = "SELECT datallowconn FROM pg_database WHERE datname = %s"
 
@@ -107,6 +112,14 @@ def identity(admin: Session, server: Server, dbname: str) -> str | None:
     return None if row is None else str(row[0])
 
 
+def system(admin: Session, server: Server) -> str:
+    """Which server that is. Raises ConfigError, Unavailable."""
+    with translated(server):
+        row = admin.execute("SELECT system_identifier::text FROM pg_control_system()").fetchone()
+    assert row is not None
+    return str(row[0])
+
+
 def require_free(admin: Session, server: Server, dbname: str, *, replace: bool) -> Occupancy:
     """Raises ConfigError if there is anything in the database and `replace` is not said."""
     if dbname in ("template0", "template1"):
@@ -125,6 +138,7 @@ def _query() -> str:
         f"SELECT {_class(catalog)}, oid FROM {catalog} WHERE oid >= {FIRST_OF_USERS}"  # noqa: S608
         for catalog in CATALOGS
     )
+    every += f" UNION ALL {SUBSCRIPTIONS}"
     return OBJECTS.format(every=every, shown=SHOWN)
 
 

@@ -40,6 +40,11 @@ class PostgresTarget:
         """`host:port/database`, without a password."""
         return f"{self.server.label}/{self.dbname}"
 
+    def system(self) -> str:
+        """The server's own identifier; a standby has the same. Raises Unavailable, ConfigError."""
+        with contextlib.closing(creation.maintenance(self.server, beside=self.dbname)) as admin:
+            return occupancy.system(admin, self.server)
+
     def require_free(self, *, replace: bool) -> None:
         """Raises ConfigError if there is anything in the database and `replace` is not said; Unavailable."""
         with contextlib.closing(creation.maintenance(self.server, beside=self.dbname)) as admin:
