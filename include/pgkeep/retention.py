@@ -1,8 +1,9 @@
 """Which entries a journal keeps naming, and why. Pure: a journal and a policy in, a reason for each entry out.
 
 There are two parts. The *span*: from some full backup on to the end, everything is kept, so every moment in it stays.
-It reaches back far enough for the hourly rule, for the newest full backup that a drill has proven, and for the newest
-moment there is. *Before the span*: single full backups, by the other rules and because they are proven.
+It reaches back far enough for the hourly rule, for the newest full backup that a drill has proven, for the newest
+moment there is, and for what its own changes begin at. *Before the span*: single full backups, by the other rules and
+because they are proven.
 
 The order is the chain's, then the journal's numbers; no clock decides it, and what time it is now is never asked. The
 journal's own times only say what belongs to one day. Where they do not fit that order, a clock was wrong: such an entry
@@ -97,9 +98,18 @@ def _keep_span(
         needed.setdefault("the last hours", ways[moment.sequence])
         needed["the last hours"] = min(needed["the last hours"], ways[moment.sequence], key=lambda e: _key(e, order))
     why, first = min(needed.items(), key=lambda item: _key(item[1], order))
+    while (base := _earliest_base(ways, order, since=first)) != first:
+        why, first = f"the changes beside {why} begin at it", base
     for entry in journal.entries:
         if order[entry.sequence] >= order[first.sequence]:
             reasons[entry.sequence].append(f"all is kept from entry {first.sequence} on: {why}")
+
+
+def _earliest_base(ways: Mapping[int, Entry], order: Mapping[int, int], *, since: Entry) -> Entry:
+    """Of what the moments from `since` on begin at. It is earlier where `since` itself stands beside the chain."""
+    bases = [base for number, base in ways.items() if order[number] >= order[since.sequence]]
+    earlier = [base for base in bases if order[base.sequence] < order[since.sequence]]
+    return min(earlier, key=lambda base: _key(base, order), default=since)
 
 
 def _key(entry: Entry, order: Mapping[int, int]) -> tuple[int, int]:

@@ -132,6 +132,16 @@ def test_a_full_backup_without_its_link_is_not_taken_for_a_newer_one() -> None:
     assert plan(replace(kept, entries=kept.entries[:-1]), Point()).last.sequence == 4
 
 
+def test_changes_beside_a_full_backup_that_stands_alone_keep_what_they_begin_at() -> None:
+    found = begun_at_their_links(journal(("gap", 1), ("full", 1), ("full", 2), ("changes", 3), ("full", 4)))
+    fates = choose(judged(found, 3), NOTHING)
+    assert [fate.entry.sequence for fate in fates if fate.stays] == [1, 2, 3, 4, 5]
+    why = "all is kept from entry 2 on: the changes beside the newest proven full backup begin at it"
+    assert fates[3].reasons == (why,)
+    without = begun_at_their_links(journal(("gap", 1), ("full", 1), ("full", 2), ("gap", 3), ("full", 4)))
+    assert numbers(left(judged(without, 3), NOTHING)) == [3, 4, 5]
+
+
 def test_the_last_look_refuses_to_lose_a_way() -> None:
     found = judged(hourly(3), 2)
     with pytest.raises(Corrupted, match="no way to 3"):
@@ -195,14 +205,20 @@ POLICIES = st.builds(
 
 @st.composite
 def journals(draw: st.DrawFn) -> Journal:
-    """Links and full backups, some recorded late, some proven and some refuted, with clocks that jump."""
+    """Links and full backups, some recorded late, some beside the chain, some proven and some refuted, with clocks that
+    jump.
+    """
     kinds: list[tuple[Kind, int]] = [("gap", 1)]
     hour, ends = 1, [1]
-    for kind in draw(st.lists(st.sampled_from(["full", "full", "late", "changes", "changes", "gap"]), max_size=30)):
+    which = st.sampled_from(["full", "full", "late", "alone", "changes", "changes", "gap"])
+    for kind in draw(st.lists(which, max_size=30)):
         if kind in ("changes", "gap"):
             hour += draw(st.sampled_from([1, 5, 24, 800]))
             ends.append(hour)
             kinds.append(("gap" if kind == "gap" else "changes", hour))
+        elif kind == "alone":
+            hour += 1
+            kinds.append(("full", hour))
         elif full := draw(st.sampled_from(ends[-3:])) if kind == "late" else hour:
             kinds.append(("full", full))
     found = begun_at_their_links(journal(*kinds))
@@ -215,12 +231,13 @@ def journals(draw: st.DrawFn) -> Journal:
 
 
 def begun_at_their_links(of: Journal) -> Journal:
-    """A full backup's number is that of the version after the link at whose end it was begun."""
+    """A full backup's number is that of the version after the link at whose end it was begun, or its own."""
     ends = {entry.backup.cut: entry.sequence for entry in of.entries if entry.backup.link}
+    begun = {e.sequence: ends.get(e.backup.cut, e.sequence - 1) + 1 for e in of.entries if e.backup.kind == "full"}
     return replace(
         of,
         entries=tuple(
-            replace(e, backup=replace(e.backup, number=ends[e.backup.cut] + 1)) if e.backup.kind == "full" else e
+            replace(e, backup=replace(e.backup, number=begun[e.sequence])) if e.sequence in begun else e
             for e in of.entries
         ),
     )
