@@ -49,6 +49,7 @@ for database in configured():
         doc=__doc__,
         tags={"restore"},
         runs=16,  # one that waits for its answer is in nobody's way
+        within=timedelta(hours=database.approval_hours + 24),
         params={
             "moment": Param(
                 "latest",

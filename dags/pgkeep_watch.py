@@ -1,4 +1,4 @@
-"""### The watch, every hour
+"""### The watch, twice an hour
 
     watch
 
@@ -11,7 +11,7 @@ somebody has to.
 | the newest full backup that a drill has proven is too old | `proven_days` | See `pgkeep_NAME_drill`. |
 | the last audit is too long ago | `audit_days` | See `pgkeep_NAME_audit`. |
 | the source keeps too much WAL for the next collection | half of `slot_limit_gb` | See `pgkeep_NAME_changes`. |
-| too few copies of what the newest moment needs | `copies` | Bring the peer back; the audit repairs the rest. |
+| for 15 minutes, too few copies of what the newest moment needs | `copies` | Bring the peer back; see the audit. |
 | a key expires soon, or serves no more | `key_days` | Extend it, and import it on every node. |
 | the journal is older than one that was seen before | | See docs/operating.md, *A journal that is refused*. |
 | this machine's clock is before the newest line of the journal | 10 minutes | Set the clocks by NTP. |
@@ -31,10 +31,10 @@ for database in configured():
     with database_dag(
         database,
         "watch",
-        schedule=cron(database, "15 * * * *"),
+        schedule=cron(database, "15,45 * * * *"),
         description=f"Whether the backups of {database.name} are as young as they should be",
         doc=__doc__,
         tags={"watch"},
         within=timedelta(hours=1),
     ):
-        WatchOperator(task_id="watch", database=database.name)
+        WatchOperator(task_id="watch", database=database.name, retries=4)  # so a quarter of an hour

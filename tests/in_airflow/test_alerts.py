@@ -14,7 +14,7 @@ from airflow.sdk import BaseNotifier, Context
 
 from fix_mail import MailSink, mail_sink, text
 from pgkeep.airflow import memory
-from pgkeep.airflow.alerts import run_failed, run_hangs, run_succeeded
+from pgkeep.airflow.alerts import restore_waits, run_failed, run_hangs, run_succeeded
 from pgkeep.airflow.incidents import LastWords
 from pgkeep.airflow.memory import JournalMemory
 from pgkeep.errors import Unavailable
@@ -62,7 +62,7 @@ def alerts(
     """Writes the section [alerts]; nothing is known of any incident yet."""
     told.clear()
     store = memory.store()
-    for key in (*store.keys(memory.INCIDENT), *store.keys(memory.SEEN)):
+    for key in (*store.keys(memory.INCIDENT), *store.keys(memory.SAID), *store.keys(memory.SEEN)):
         store.delete(key)
     monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", sink.connection)
 
@@ -241,3 +241,36 @@ def test_what_is_remembered_and_cannot_be_read_is_not_nothing(alerts: Callable[.
     memory.store().set(known.key, "{", "somebody's hand was in it")
     with pytest.raises(Unavailable, match="pgkeep_seen__shop cannot be read"):
         known.recall()
+
+
+def test_what_a_task_says_while_a_letter_is_written_loses_no_letter(
+    alerts: Callable[..., None], sink: MailSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They write at the same time, in processes that have no lock in common."""
+    alerts(MAIL)
+    words = LastWords(run="manual__2", task="record", attempt=1, what="no room left", topics=("failed",))
+    keep = memory.keep_incident
+
+    def keep_while_somebody_speaks(found: Any) -> None:
+        keep(found)
+        memory.keep_words(RUN.dag_id, words)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(memory, "keep_incident", keep_while_somebody_speaks)
+        fail()
+    assert sink.subjects == ["pgkeep: pgkeep_shop_full FAILED"]
+    assert memory.incident(RUN.dag_id).since is not None
+    assert memory.said(RUN.dag_id).of(run="manual__2", task="record", attempt=1) == words
+    end_well()
+    assert memory.said(RUN.dag_id).words == ()
+
+
+def test_a_restore_that_waits_for_an_answer_is_told(alerts: Callable[..., None], sink: MailSink) -> None:
+    alerts(MAIL)
+    restore_waits("pgkeep_shop_restore", "manual__1", "Restore shop into PRODUCTION, as memory/shop?")
+    assert sink.subjects == ["pgkeep: pgkeep_shop_restore waits for an answer"]
+    said = text(sink.mails[0])
+    assert "Restore shop into PRODUCTION, as memory/shop?" in said
+    assert "Unanswered within 24 hours" in said
+    assert "/dags/pgkeep_shop_restore/runs/manual__1" in said
+    assert memory.incident("pgkeep_shop_restore").forgettable

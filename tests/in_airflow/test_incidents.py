@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgkeep.airflow import incidents
-from pgkeep.airflow.incidents import Incident, LastWords, by_hand, delivered, late, nothing, over, said, wrong
+from pgkeep.airflow.incidents import Incident, LastWords, Said, by_hand, delivered, late, nothing, over, wrong
 from pgkeep.model import Instant
 
 WAYS = ("mail", "1: slack")
@@ -66,21 +66,17 @@ def test_a_letter_stays_until_every_way_has_taken_it() -> None:
 
 def test_words_belong_to_one_try() -> None:
     words = LastWords(run="r", task="t", attempt=2, what="no room left", topics=("failed",))
-    incident = said(said(WELL, words), replace(words, run="r3"))
-    assert incident.words_of(run="r", task="t", attempt=2) == words
-    assert incident.words_of(run="r", task="t", attempt=3) is None, "the last try was killed before it could speak"
-    assert incident.words_of(run="r2", task="t", attempt=2) is None
-    assert incident.words_of(run="r3", task="t", attempt=2) is not None, "another run's do not hide them"
-    assert not incident.forgettable
-    assert ends_well(incident).forgettable
+    said = Said().and_then(words).and_then(replace(words, run="r3"))
+    assert said.of(run="r", task="t", attempt=2) == words
+    assert said.of(run="r", task="t", attempt=3) is None, "the last try was killed before it could speak"
+    assert said.of(run="r2", task="t", attempt=2) is None
+    assert said.of(run="r3", task="t", attempt=2) is not None, "another run's do not hide them"
 
 
 def test_runs_by_hand_are_told_one_by_one() -> None:
-    incident = said(WELL, LastWords(run="r1", task="t", attempt=1, what="no such entry", topics=("failed",)))
-    incident = by_hand(incident, run="r1", ways=WAYS, write=lambda: ("r1 failed", ""))
-    incident = by_hand(incident, run="r2", ways=WAYS, write=lambda: ("r2 failed", ""))
+    incident = by_hand(WELL, ways=WAYS, write=lambda: ("r1 failed", ""))
+    incident = by_hand(incident, ways=WAYS, write=lambda: ("r2 failed", ""))
     assert subjects(ends_well(incident)) == ["r1 failed", "r2 failed"], "and no other run has mended them"
-    assert not incident.words
 
 
 @given(st.lists(st.sampled_from(["failed", "well", "deliver"])))

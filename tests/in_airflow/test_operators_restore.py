@@ -131,6 +131,15 @@ def test_the_question_says_what_is_at_stake(kept: World, questions: list[dict[st
     assert parked.value.kwargs == {"proposal": plan(kept)}
 
 
+@pytest.mark.usefixtures("questions")
+def test_somebody_is_told_that_a_restore_waits(kept: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = list[tuple[str, ...]]()
+    monkeypatch.setattr("pgkeep.airflow.alerts.restore_waits", lambda *letter: told.append(letter))
+    with pytest.raises(TaskAwaitingInput):
+        approve(kept).execute(context())
+    assert told == [("pgkeep_shop_restore", "manual__1", "Restore shop into PRODUCTION, as memory/shop?")]
+
+
 def test_airflow_lets_only_those_answer_who_may(kept: World, questions: list[dict[str, Any]]) -> None:
     kept.settings = {"approval_by_another": True, "approvers": ("admin", "vera")}
     with pytest.raises(TaskAwaitingInput):

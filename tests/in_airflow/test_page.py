@@ -3,12 +3,18 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
 import pytest
 from airflow import plugins_manager
+from airflow.models.dagrun import DagRun
+from airflow.utils.session import create_session
+from airflow.utils.state import DagRunState
+from airflow.utils.types import DagRunType
 from fastapi import FastAPI
+from sqlalchemy import delete
 from starlette.routing import Mount
 
 from in_airflow.api import client
@@ -136,6 +142,36 @@ def test_at_a_glance_what_is_too_old(server: FastAPI, world: World) -> None:
     assert "the newest moment that can be restored is" in text
     assert "the last audit ended at" in text
     assert "that a drill has proven is" not in text
+
+
+@pytest.mark.parametrize(
+    ("state", "minutes", "said"),
+    [
+        ("success", 5, "Nothing is known to be wrong"),
+        ("failed", 5, "the watch failed 5 min ago. Next: read the log of pgkeep_shop_watch"),
+        ("success", 150, "the watch has not looked for 2 h 30 min"),
+        ("running", 150, "Nothing is known to be wrong"),
+    ],
+)
+def test_at_a_glance_what_the_watch_has_found(
+    server: FastAPI, world: World, state: str, minutes: int, said: str
+) -> None:
+    full(world)
+    world.site("shop").drill(origin=ORIGIN, watch=unwatched)
+    world.site("shop").audit(patience=0.0, watch=unwatched).run()
+    database = Database(name="shop", connection="source", scratch="scratch", newest_hours=1e5, proven_days=1e5)
+    ended = datetime.now(UTC) - timedelta(minutes=minutes)
+    run = DagRun(dag_id="pgkeep_shop_watch", run_id="look", state=DagRunState(state), run_type=DagRunType.SCHEDULED)
+    run.end_date = None if state == "running" else ended
+    with create_session() as session:
+        session.add(run)
+    try:
+        text = shown(server, {"shop": world.journals}, database)
+    finally:
+        with create_session() as session:
+            session.execute(delete(DagRun).where(DagRun.run_id == "look"))
+    assert said in text
+    assert ("needs somebody" in text) != ("Nothing is known" in text)
 
 
 def test_no_backup_yet_and_no_journal_yet(server: FastAPI, world: World) -> None:

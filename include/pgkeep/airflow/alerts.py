@@ -11,7 +11,6 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,10 +50,10 @@ def run_failed(context: "Context") -> None:
     )
 
     def change(incident: "Incident", settings: Settings) -> "Incident":
-        from pgkeep.airflow import incidents, letters
+        from pgkeep.airflow import incidents, letters, memory
 
         task, attempt = (ti.task_id, ti.try_number) if ti else (None, None)
-        words = incident.words_of(run=run_id, task=task, attempt=attempt)
+        words = memory.said(dag_id).of(run=run_id, task=task, attempt=attempt)
         link, alone = ti.log_url if ti else None, story in BY_HAND
 
         def write() -> letters.Written:
@@ -62,7 +61,7 @@ def run_failed(context: "Context") -> None:
 
         ways = settings.alerts.ways
         if alone:
-            return incidents.by_hand(incident, run=run_id, ways=ways, write=write)
+            return incidents.by_hand(incident, ways=ways, write=write)
         return incidents.wrong(incident, words.topics if words else (FAILED,), ways=ways, now=now(), write=write)
 
     tell(dag_id, change)
@@ -73,8 +72,9 @@ def run_succeeded(context: "Context") -> None:
     dag_id, run_id = _ids(context)
 
     def change(incident: "Incident", settings: Settings) -> "Incident":
-        from pgkeep.airflow import incidents, letters
+        from pgkeep.airflow import incidents, letters, memory
 
+        memory.forget_words(dag_id)
         return incidents.over(
             incident, ways=settings.alerts.ways, write=lambda: letters.recovery(settings, incident, run_id)
         )
@@ -99,6 +99,20 @@ async def run_hangs(context: Mapping[str, Any]) -> None:
         )
 
     await asyncio.to_thread(tell, dag_id, change)
+
+
+def restore_waits(dag_id: str, run_id: str, question: str) -> None:
+    """Of a restore, in its task: it waits for somebody's answer."""
+
+    def change(incident: "Incident", settings: Settings) -> "Incident":
+        from pgkeep.airflow import incidents, letters
+
+        ways = settings.alerts.ways
+        return incidents.by_hand(
+            incident, ways=ways, write=lambda: letters.asking(settings, dag_id, run_id, question=question)
+        )
+
+    tell(dag_id, change)
 
 
 def tell(dag_id: str, change: Change) -> None:
@@ -132,8 +146,7 @@ def send_all(found: Iterable["Incident"], alerts: Alerts) -> None:
             failed |= {*letter.ways} - taken
             left = incidents.delivered(left, letter, taken)
         if left != incident:
-            kept = memory.incident(incident.dag)  # a task that fails may have said why in the meantime
-            memory.keep_incident(replace(left, words=kept.words if kept.words != incident.words else left.words))
+            memory.keep_incident(left)
 
 
 @contextmanager

@@ -35,27 +35,34 @@ class LastWords:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Incident:
-    """What is wrong with a DAG. `since`: when somebody first heard of it, None: all is well; `topics`: what of.
+class Said:
+    """What the tries of a DAG that have failed last have said, for the callbacks that are still to come."""
 
-    `words`: of tries that have failed, for the callbacks that are still to come.
-    """
+    words: tuple[LastWords, ...] = ()
+
+    def of(self, *, run: str, task: str | None, attempt: int | None) -> LastWords | None:
+        """What that very try of the task has said, or None: it was killed, say."""
+        found = (words for words in self.words if (words.run, words.task, words.attempt) == (run, task, attempt))
+        return next(found, None)
+
+    def and_then(self, words: LastWords) -> "Said":
+        """Another try has said why it fails."""
+        return Said(words=(*self.words, words)[-MOST_WORDS:])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """What is wrong with a DAG. `since`: when somebody first heard of it, None: all is well; `topics`: what of."""
 
     dag: str
     since: Instant | None
     topics: tuple[str, ...]
-    words: tuple[LastWords, ...]
     outbox: tuple[Letter, ...]
 
     @property
     def forgettable(self) -> bool:
         """Nothing is wrong, and there is nothing to say."""
-        return self.since is None and not self.words and not self.outbox
-
-    def words_of(self, *, run: str, task: str | None, attempt: int | None) -> LastWords | None:
-        """What that very try of the task has said, or None: it was killed, say."""
-        found = (words for words in self.words if (words.run, words.task, words.attempt) == (run, task, attempt))
-        return next(found, None)
+        return self.since is None and not self.outbox
 
 
 Ways = Collection[str]
@@ -65,7 +72,7 @@ Write = Callable[[], tuple[str, str]]
 
 def nothing(dag: str) -> Incident:
     """All is well."""
-    return Incident(dag=dag, since=None, topics=(), words=(), outbox=())
+    return Incident(dag=dag, since=None, topics=(), outbox=())
 
 
 def wrong(incident: Incident, topics: Collection[str], *, ways: Ways, now: Instant, write: Write) -> Incident:
@@ -88,18 +95,12 @@ def over(incident: Incident, *, ways: Ways, write: Write) -> Incident:
     """A run has ended well. There is a letter only if something was wrong."""
     if incident.since is not None:
         incident = _with_letter(incident, write(), ways)
-    return replace(incident, since=None, topics=(), words=())
+    return replace(incident, since=None, topics=())
 
 
-def by_hand(incident: Incident, *, run: str, ways: Ways, write: Write) -> Incident:
-    """A run that somebody has begun by hand has failed: each is told, and no other run's end is the end of it."""
-    told = _with_letter(incident, write(), ways)
-    return replace(told, words=tuple(words for words in told.words if words.run != run))
-
-
-def said(incident: Incident, words: LastWords) -> Incident:
-    """A try of a task has said why it fails."""
-    return replace(incident, words=(*incident.words, words)[-MOST_WORDS:])
+def by_hand(incident: Incident, *, ways: Ways, write: Write) -> Incident:
+    """Of a run that somebody has begun by hand: each is told, and no other run's end is the end of it."""
+    return _with_letter(incident, write(), ways)
 
 
 def delivered(incident: Incident, letter: Letter, ways: Ways) -> Incident:

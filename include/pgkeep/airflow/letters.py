@@ -49,6 +49,18 @@ def hanging(settings: Settings, dag_id: str, run_id: str) -> Written:
     )
 
 
+def asking(settings: Settings, dag_id: str, run_id: str, *, question: str) -> Written:
+    """A restore waits for a person."""
+    database = of_dag(dag_id, list(settings.databases.values()))
+    hours = f" within {database.approval_hours:g} hours" if database else ""
+    return f"pgkeep: {dag_id} waits for an answer", _text(
+        question,
+        f"Run {run_id} of {dag_id} waits until somebody approves or rejects it. Unanswered{hours}, it ends, and "
+        "nothing has happened. If none of you has asked for this restore, reject it, and find out who has.",
+        _run_link(dag_id, run_id),
+    )
+
+
 def recovery(settings: Settings, incident: Incident, run_id: str) -> Written:
     """It is over."""
     return f"pgkeep: {incident.dag} is well again", _text(

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from pgkeep import records
-from pgkeep.airflow.incidents import Incident, LastWords, nothing, said
+from pgkeep.airflow.incidents import Incident, LastWords, Said, nothing
 from pgkeep.errors import Unavailable
 from pgkeep.freshness import Recollection, Seen, later
 
 log = logging.getLogger(__name__)
 
-INCIDENT, SEEN = "pgkeep_incident__", "pgkeep_seen__"
+INCIDENT, SAID, SEEN = "pgkeep_incident__", "pgkeep_said__", "pgkeep_seen__"
 R = TypeVar("R")
 
 
@@ -94,8 +94,21 @@ def keep_incident(found: Incident) -> None:
 
 
 def keep_words(dag: str, words: LastWords) -> None:
-    """Remembers why a try has failed, for the callback that tells people."""
-    keep_incident(said(incident(dag), words))
+    """Remembers why a try has failed, for the callback that tells people. Apart from the letters, which tasks never
+    write: what two of them say at once may lose words, but no letter.
+    """
+    about = "Why tries of this DAG's tasks have failed last. Goes by itself when a run ends well."
+    _quietly(lambda: store().set(f"{SAID}{dag}", _text(said(dag).and_then(words)), about), f"why {dag} fails")
+
+
+def said(dag: str) -> Said:
+    """Why its tries have failed last."""
+    return _quietly(lambda: _read(Said, f"{SAID}{dag}"), f"why {dag} fails") or Said()
+
+
+def forget_words(dag: str) -> None:
+    """A run has ended well."""
+    _quietly(lambda: _remove(f"{SAID}{dag}"), f"that {dag} is well")
 
 
 # --- journals ----------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from airflow.api_fastapi.core_api.security import requires_access_view
 from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse
 
+from pgkeep.airflow import looks
 from pgkeep.airflow.hooks import SiteHook
 from pgkeep.airflow.overview import Fact, Known, facts, judged
 from pgkeep.audit.ledger import Ledgers, merged
@@ -124,7 +125,8 @@ class JournalReader:
             found, now = future.result(timeout=0), datetime.now(UTC)
             lines = tuple(line(entry, found.journal) for entry in reversed(found.journal.entries))
             shown, more = judged(facts(found, now=now), concerns(found, database, now=now) if database else ())
-            return Section(name=name, facts=shown, more=more, lines=lines)
+            looked = looks.steps(database.slug, looks.last_look(database.slug), now=now) if database else ()
+            return Section(name=name, facts=shown, more=(*more, *looked), lines=lines)
         except TimeoutError:
             slow = Unavailable(
                 f"the peers did not give the journal of {name} within {human_time(self._seconds)}",

@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import HITLUser
 
 from pgkeep import approval, records, sentences
+from pgkeep.airflow import alerts
 from pgkeep.airflow.hooks import SiteHook, Sites
 from pgkeep.airflow.operators import BackupStep, Record
 from pgkeep.airflow.outcomes import airflow_outcome
@@ -71,6 +72,8 @@ class ApproveRestoreOperator(ApprovalOperator):
             proposal, rules = site.propose(_wish(context)), site.rules
             rules.require_askable(proposal, triggered_by=asker)
             who = rules.respondents(proposal, triggered_by=asker)
+            ti = context["ti"]
+            alerts.restore_waits(ti.dag_id, ti.run_id, question.subject(proposal))  # before, not while it is answered
             self._ask(context, proposal, respondents=[HITLUser(id=id_, name=id_) for id_ in who])
 
     def _ask(self, context: "Context", proposal: Proposal, *, respondents: list[HITLUser]) -> NoReturn:
