@@ -174,6 +174,7 @@ def happen(log: Collector, reader: Reader, what: str, value: object) -> None:
 
 @settings(max_examples=1000)
 @example([("crash", ""), ("anew", ("b", [b""])), ("again", ("a", [b""])), ("again", ("b", [b""]))])
+@example([("crash", ""), ("collect", 1.0), ("anew", ("c", [b""])), ("again", ("a", [b""])), ("again", ("c", [b""]))])
 @given(STEPS)
 def test_what_is_read_is_what_was_written_or_nothing_is(steps: list[tuple[str, object]]) -> None:
     log = Collector()
