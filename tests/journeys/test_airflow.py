@@ -410,9 +410,9 @@ def locked(operator: Node, name: str, table: str) -> Iterator[None]:
 
 
 def waiting_task(operator: Node, name: str) -> psutil.Process | None:
-    """The process of Airflow's that waits for a lock in that database."""
+    """The process of Airflow's that waits for a table in that database. (A drill may wait to write the journal.)"""
     port = operator.psql(
-        f"SELECT client_port FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = '{name}' LIMIT 1"
+        f"SELECT client_port FROM pg_stat_activity WHERE wait_event = 'relation' AND datname = '{name}' LIMIT 1"
     )
     found = [c.pid for c in psutil.net_connections("tcp") if port and c.laddr and c.laddr.port == int(port) and c.pid]
     waiting = psutil.Process(found[0]) if found else None
