@@ -109,11 +109,12 @@ class Site:
     def _is_production(self, wish: Wish, target: Target) -> bool:
         """By which server it is, not by its address. One that does not answer is not the one that does.
 
-        Raises Unavailable, ConfigError: the target's server cannot be asked.
+        Raises ConfigError, Unavailable: the target's server cannot be asked.
         """
-        there, production = target.system(), self._place("production", wish.dbname)
-        if wish.where == "production" or target.label == production.label:
+        production = self._place("production", wish.dbname)
+        if target.label == production.label:
             return True
+        there = target.system()
         try:
             return there == production.system()
         except Unavailable as away:

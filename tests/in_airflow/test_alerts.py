@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,7 +16,7 @@ from airflow.sdk import BaseNotifier, Context
 from fix_mail import MailSink, mail_sink, text
 from pgkeep.airflow import memory
 from pgkeep.airflow.alerts import restore_waits, run_failed, run_hangs, run_succeeded
-from pgkeep.airflow.incidents import LastWords
+from pgkeep.airflow.incidents import LastWords, Letter, nothing
 from pgkeep.airflow.memory import JournalMemory
 from pgkeep.errors import Unavailable
 from pgkeep.freshness import Seen
@@ -267,6 +268,8 @@ def test_what_a_task_says_while_a_letter_is_written_loses_no_letter(
 
 def test_a_restore_that_waits_for_an_answer_is_told(alerts: Callable[..., None], sink: MailSink) -> None:
     alerts(MAIL)
+    waits = Letter(subject="another DAG's", text="", ways=("mail",))
+    memory.keep_incident(replace(nothing("pgkeep_shop_full"), outbox=(waits,)))
     restore_waits("pgkeep_shop_restore", "manual__1", "Restore shop into PRODUCTION, as memory/shop?")
     assert sink.subjects == ["pgkeep: pgkeep_shop_restore waits for an answer"]
     said = text(sink.mails[0])
@@ -274,3 +277,4 @@ def test_a_restore_that_waits_for_an_answer_is_told(alerts: Callable[..., None],
     assert "Unanswered within 24 hours" in said
     assert "/dags/pgkeep_shop_restore/runs/manual__1" in said
     assert memory.incident("pgkeep_shop_restore").forgettable
+    assert memory.incident("pgkeep_shop_full").outbox == (waits,), "a callback of its own host sends it"

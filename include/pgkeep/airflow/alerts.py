@@ -102,7 +102,7 @@ async def run_hangs(context: Mapping[str, Any]) -> None:
 
 
 def restore_waits(dag_id: str, run_id: str, question: str) -> None:
-    """Of a restore, in its task: it waits for somebody's answer."""
+    """Of a restore, in its task: it waits for somebody's answer. What waits of other DAGs is left to the callbacks."""
 
     def change(incident: "Incident", settings: Settings) -> "Incident":
         from pgkeep.airflow import incidents, letters
@@ -112,11 +112,14 @@ def restore_waits(dag_id: str, run_id: str, question: str) -> None:
             incident, ways=ways, write=lambda: letters.asking(settings, dag_id, run_id, question=question)
         )
 
-    tell(dag_id, change)
+    tell(dag_id, change, others=False)
 
 
-def tell(dag_id: str, change: Change) -> None:
-    """Changes what is known of that DAG, then sends all letters that wait. Without [alerts], does nothing."""
+def tell(dag_id: str, change: Change, *, others: bool = True) -> None:
+    """Changes what is known of that DAG, then sends all letters that wait; `others`: those of other DAGs, too.
+
+    Without [alerts], does nothing.
+    """
     try:
         settings = load(os.environ.get(VARIABLE))
     except PgkeepError as error:
@@ -131,7 +134,8 @@ def tell(dag_id: str, change: Change) -> None:
         after = change(before, settings)
         if after != before:
             memory.keep_incident(after)  # before anything is sent: whatever happens now, it is not lost
-        send_all([after, *(other for other in memory.incidents() if other.dag != dag_id)], settings.alerts)
+        waiting = [other for other in memory.incidents() if other.dag != dag_id] if others else []
+        send_all([after, *waiting], settings.alerts)
 
 
 def send_all(found: Iterable["Incident"], alerts: Alerts) -> None:

@@ -94,8 +94,8 @@ def keep_incident(found: Incident) -> None:
 
 
 def keep_words(dag: str, words: LastWords) -> None:
-    """Remembers why a try has failed, for the callback that tells people. Apart from the letters, which tasks never
-    write: what two of them say at once may lose words, but no letter.
+    """Remembers why a try has failed, for the callback that tells people. Apart from the letters: what two tasks
+    say at once may lose words, but no letter.
     """
     about = "Why tries of this DAG's tasks have failed last. Goes by itself when a run ends well."
     _quietly(lambda: store().set(f"{SAID}{dag}", _text(said(dag).and_then(words)), about), f"why {dag} fails")

@@ -143,7 +143,7 @@ def _dated(files: LogFiles, segment: Segment, modified: int | None) -> _Dated:
         raise gone(segment.name)
     began, ended = _first_time(files, segment), last_row_time(_backwards(files, segment))
     if began and ended and began.zone == ended.zone and began.moment > ended.moment:
-        ended = began  # it stands right behind a row that broke off, and the one that was found before that
+        ended = began  # no row was found but one before the segment: its own stands right behind one that broke off
     return _Dated(segment=segment, modified=modified, began=began, ended=ended)
 
 
