@@ -164,5 +164,5 @@ def test_two_cluster_peers_on_one_kubo_are_one_holder() -> None:
 
 def test_a_vault_without_any_cluster_connection_is_only_read() -> None:
     vault = IpfsVault([PeerAddress(name="a", kubo=SOMEWHERE, cluster=None)])
-    with pytest.raises(ConfigError, match="can be read, not written"):
+    with pytest.raises(ConfigError, match=r"can be read, not written.*--cluster URL"):
         vault.holders(Cid("bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4"))

@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -173,7 +173,7 @@ def list_backups(chosen: argparse.Namespace) -> None:
     """`pgkeep list NAME`."""
     found = reading.opened(chosen)
     journal = found.journal(chosen.name)
-    rows = [(entry, copies_now(entry, found.vault)) for entry in journal.entries]
+    rows = [*with_copies(journal.entries, found.vault)]
     if chosen.json:
         described = {
             "database": journal.database,
@@ -199,13 +199,20 @@ def _ancestors(entry: Entry, found: reading.Reading) -> Sequence[LegacyFile] | N
         return None
 
 
-def copies_now(entry: Entry, vault: Vault) -> int | None:
-    """How many distinct peers hold every part at this moment, as the cluster says; None: nobody can say."""
-    try:
-        return claimed_copies(entry, vault)
-    except (ConfigError, Unavailable) as error:
-        log.warning("how many copies there are now is not known: %s", error)
-        return None
+def with_copies(entries: Iterable[Entry], vault: Vault) -> Iterator[tuple[Entry, int | None]]:
+    """How many distinct peers hold every part at this moment, as the cluster says; None: nobody can say. Why is said
+    once.
+    """
+    said = set[str]()
+    for entry in entries:
+        copies = None
+        try:
+            copies = claimed_copies(entry, vault)
+        except (ConfigError, Unavailable) as error:
+            if str(error) not in said:
+                log.warning("how many copies there are now is not known: %s", error)
+            said.add(str(error))
+        yield entry, copies
 
 
 def check(chosen: argparse.Namespace) -> None:

@@ -90,7 +90,11 @@ def ask_all(questions: Iterable[tuple[str, Callable[[], T]]]) -> Answers[T]:
 
 def ask_in_turn(clusters: Iterable[Cluster], question: Callable[[Cluster], T]) -> T:
     """The answer of the first that can give it. Raises Unavailable with everybody's reasons; ConfigError at once."""
-    refusals: list[PgkeepError] = [_unusable("no peer has a cluster connection: the vault can be read, not written")]
+    nowhere = ConfigError(
+        "no peer has a cluster connection: the vault can be read, not written",
+        next_step="name a cluster peer: cluster in [[vault.peers]] of pgkeep.toml, or --cluster URL beside --peer",
+    )
+    refusals: list[PgkeepError] = [nowhere]
     for cluster in clusters:
         try:
             return question(cluster)
