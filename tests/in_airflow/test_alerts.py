@@ -59,19 +59,24 @@ def sink() -> Iterator[MailSink]:
 @pytest.fixture
 def alerts(
     configure: Callable[..., Path], airflow_database: None, sink: MailSink, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., None]:
-    """Writes the section [alerts]; nothing is known of any incident yet."""
+) -> Iterator[Callable[..., None]]:
+    """Writes the section [alerts]; nothing is known of any incident yet, nor afterwards."""
     told.clear()
-    store = memory.store()
-    for key in (*store.keys(memory.INCIDENT), *store.keys(memory.SAID), *store.keys(memory.SEEN)):
-        store.delete(key)
+    forget_all()
     monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", sink.connection)
 
     def write(*lines: str) -> None:
         path = configure("shop")
         path.write_text(path.read_text(encoding="utf-8") + "\n".join(["", "[alerts]", *lines]), encoding="utf-8")
 
-    return write
+    yield write
+    forget_all()
+
+
+def forget_all() -> None:
+    store = memory.store()
+    for key in (*store.keys(memory.INCIDENT), *store.keys(memory.SAID), *store.keys(memory.SEEN)):
+        store.delete(key)
 
 
 def fail(context: dict[str, Any] | None = None) -> None:
