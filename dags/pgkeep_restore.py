@@ -20,7 +20,7 @@ stays beside, as `<name>_before_<UTC>`.
 | `approve` waits again | That approval did not count; its log says why: somebody else has to give it. |
 | the same, log silent | It came within seconds of the question, and Airflow lost it: answer again. |
 | `plan` red | No way to that moment, or something stands there: its last error says what to choose. |
-| red, *not what was shown* | Another database stands there now. Nothing was replaced: trigger a new run. |
+| red, *shown for approval* | Another database stands there now, or none. Nothing was replaced: trigger a new run. |
 | red, *not name entry .. any more* | Retention has let go of it since: trigger a new run. |
 | red, *nobody has approved* | Somebody has marked `approve` as a success: clear it, and answer it. |
 | red, *no private key* | This worker is not meant for restores: see `drill_queue`. |

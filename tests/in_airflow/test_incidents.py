@@ -1,96 +1,57 @@
-"""One letter when something is wrong, one when it is over; and none is lost before every way has taken it."""
+"""When something is told, and when it is no news."""
 
-import itertools
-from dataclasses import replace
-
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
 from pgkeep.airflow import incidents
-from pgkeep.airflow.incidents import Incident, LastWords, Said, by_hand, delivered, late, nothing, over, wrong
+from pgkeep.airflow.incidents import Incident
 from pgkeep.model import Instant
 
-WAYS = ("mail", "1: slack")
-NOW = Instant("2026-01-31T14:05:00.000000Z")
-WELL = nothing("pgkeep_shop_watch")
+WAYS = ("mail",)
 
 
-def fails(incident: Incident, *topics: str) -> Incident:
-    return wrong(incident, topics, ways=WAYS, now=NOW, write=lambda: (f"wrong: {', '.join(topics)}", ""))
+def at(hour: int) -> Instant:
+    return Instant(f"2026-01-{1 + hour // 24:02}T{hour % 24:02}:00:00.000000Z")
 
 
-def ends_well(incident: Incident) -> Incident:
-    return over(incident, ways=WAYS, write=lambda: ("over", ""))
+def told(*runs: tuple[int, str]) -> list[int]:
+    """The hours of the runs that were told, of runs that failed at these hours because of these topics; "": one ended
+    well."""
+    incident, hours = incidents.nothing("pgkeep_shop_watch"), list[int]()
 
+    def write() -> tuple[str, str]:
+        hours.append(hour)
+        return "subject", "text"
 
-def subjects(incident: Incident) -> list[str]:
-    return [letter.subject for letter in incident.outbox]
-
-
-def test_further_failures_are_the_same_incident() -> None:
-    broken = fails(fails(fails(WELL, "failed"), "failed"), "failed")
-    assert subjects(broken) == ["wrong: failed"]
-    assert subjects(ends_well(ends_well(broken))) == ["wrong: failed", "over"]
-    again = fails(ends_well(broken), "failed")
-    assert subjects(again) == ["wrong: failed", "over", "wrong: failed"]
-
-
-def test_what_is_well_says_nothing() -> None:
-    assert ends_well(WELL) == WELL
-    assert WELL.forgettable
-
-
-def test_another_thing_that_is_wrong_is_told() -> None:
-    broken = fails(fails(WELL, "keys"), "keys", "newest")
-    assert subjects(broken) == ["wrong: keys", "wrong: keys, newest"]
-    less = fails(broken, "newest")
-    assert subjects(less) == subjects(broken), "one thing less is no news before all is well"
-    assert subjects(fails(less, "keys")) == [*subjects(broken), "wrong: keys"], "it has come back"
-
-
-def test_a_run_that_hangs_and_then_fails_is_told_twice() -> None:
-    hangs = late(WELL, "hangs", ways=WAYS, now=NOW, write=lambda: ("hangs", ""))
-    assert subjects(fails(hangs, "failed")) == ["hangs", "wrong: failed"]
-    still = late(fails(WELL, "failed"), "hangs", ways=WAYS, now=NOW, write=lambda: ("hangs", ""))
-    assert subjects(fails(still, "failed")) == ["wrong: failed", "hangs"]
-
-
-def test_a_letter_stays_until_every_way_has_taken_it() -> None:
-    broken = fails(WELL, "failed")
-    (letter,) = broken.outbox
-    half = delivered(broken, letter, {"mail"})
-    assert [left.ways for left in half.outbox] == [("1: slack",)]
-    assert not delivered(half, half.outbox[0], {"1: slack"}).outbox
-    assert not ends_well(half).forgettable
-
-
-def test_words_belong_to_one_try() -> None:
-    words = LastWords(run="r", task="t", attempt=2, what="no room left", topics=("failed",))
-    said = Said().and_then(words).and_then(replace(words, run="r3"))
-    assert said.of(run="r", task="t", attempt=2) == words
-    assert said.of(run="r", task="t", attempt=3) is None, "the last try was killed before it could speak"
-    assert said.of(run="r2", task="t", attempt=2) is None
-    assert said.of(run="r3", task="t", attempt=2) is not None, "another run's do not hide them"
-
-
-def test_runs_by_hand_are_told_one_by_one() -> None:
-    incident = by_hand(WELL, ways=WAYS, write=lambda: ("r1 failed", ""))
-    incident = by_hand(incident, ways=WAYS, write=lambda: ("r2 failed", ""))
-    assert subjects(ends_well(incident)) == ["r1 failed", "r2 failed"], "and no other run has mended them"
-
-
-@given(st.lists(st.sampled_from(["failed", "well", "deliver"])))
-def test_letters_take_turns_whatever_happens(events: list[str]) -> None:
-    """Nobody is ever told twice in a row that something is wrong, nor that it is well."""
-    incident, sent = WELL, list[str]()
-    for event in events:
+    for hour, topics in runs:
         incident = (
-            ends_well(incident) if event == "well" else fails(incident, "failed") if event == "failed" else incident
+            incidents.wrong(incident, topics.split(), ways=WAYS, now=at(hour), write=write)
+            if topics
+            else incidents.over(incident, ways=WAYS, write=write)
         )
-        if event == "deliver":
-            sent += subjects(incident)
-            for letter in incident.outbox:
-                incident = delivered(incident, letter, letter.ways)
-    told = (sent + subjects(incident))[-incidents.MOST_LETTERS :]
-    assert all(one != other for one, other in itertools.pairwise(told))
-    assert (incident.since is not None) == (bool(told) and told[-1] != "over")
+    return hours
+
+
+@pytest.mark.parametrize(
+    ("runs", "hours"),
+    [
+        ([(0, "copies"), (1, "copies"), (200, "copies")], [0]),
+        ([(0, "copies"), (1, "copies keys"), (2, "copies keys")], [0, 1]),
+        ([(0, "copies"), (1, "keys"), (2, "copies"), (3, "keys"), (4, "copies keys")], [0, 1]),
+        ([(0, "copies keys"), (1, "keys"), (24, "keys"), (26, "copies keys")], [0, 26]),
+        ([(0, "copies keys"), (1, "keys"), (24, "copies keys"), (25, "keys"), (48, "copies keys")], [0]),
+        ([(0, "copies"), (1, ""), (2, ""), (3, "copies")], [0, 1, 3]),
+    ],
+)
+def test_what_was_told_is_no_news_within_a_day(runs: list[tuple[int, str]], hours: list[int]) -> None:
+    assert told(*runs) == hours
+
+
+def test_a_run_that_hangs_is_told_beside_what_is_wrong() -> None:
+    def write() -> tuple[str, str]:
+        return "subject", "text"
+
+    found: Incident = incidents.nothing("pgkeep_shop_full")
+    for hour in (0, 1):
+        found = incidents.late(found, "hangs", ways=WAYS, now=at(hour), write=write)
+    found = incidents.wrong(found, ["failed"], ways=WAYS, now=at(2), write=write)
+    assert (found.since, len(found.outbox), found.topics) == (at(0), 2, ("failed",))

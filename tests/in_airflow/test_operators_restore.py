@@ -15,6 +15,7 @@ from pgkeep import records
 from pgkeep.airflow.restoring import ApproveRestoreOperator, PlanRestoreOperator, RestoreOperator
 from pgkeep.approval import Proposal
 from pgkeep.errors import Unavailable
+from pgkeep.model import Instant, instant
 from pgkeep.testing import NODE, MemoryCapture, MemoryTarget, sample_inventory
 
 ASKED = {"moment": "latest", "server": "production", "dbname": "shop", "replace": True, "stale": False}
@@ -76,9 +77,11 @@ def answered(
     by: dict[str, str] | None,
     option: str = "Approve",
     ago: timedelta = timedelta(0),
+    until: Instant | None = None,
 ) -> dict[str, Any]:
     event = {"chosen_options": [option], "params_input": {}, "responded_at": NOW - ago, "responded_by_user": by}
-    return approve(world).answered(context(), proposal, event)
+    until = Instant("2099-01-01T00:00:00.000000Z") if until is None else until
+    return approve(world).answered(context(), proposal, until, event)
 
 
 def test_the_plan_is_handed_on_and_nothing_is_touched(kept: World) -> None:
@@ -127,8 +130,11 @@ def test_the_question_says_what_is_at_stake(kept: World, questions: list[dict[st
     assert (question["options"], question["defaults"]) == (["Approve", "Reject"], ["Reject"])
     assert question["assigned_users"] == []
     assert parked.value.method_name == "answered"
-    assert parked.value.timeout.total_seconds() == 24 * 3600
-    assert parked.value.kwargs == {"proposal": plan(kept)}
+    assert parked.value.timeout
+    assert timedelta(hours=23) < parked.value.timeout <= timedelta(hours=24)
+    assert parked.value.kwargs
+    assert parked.value.kwargs["proposal"] == plan(kept)
+    assert datetime.fromisoformat(parked.value.kwargs["until"]) > datetime.now(UTC) + timedelta(hours=23)
 
 
 @pytest.mark.usefixtures("questions")
@@ -157,13 +163,14 @@ def test_nobody_is_asked_where_nobody_knows_who_has_triggered_it(kept: World, qu
 def test_the_one_who_triggered_it_is_asked_in_vain(
     kept: World, questions: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    kept.settings = {"approval_by_another": True}
-    proposal = plan(kept)
+    kept.settings = {"approval_by_another": True, "approvers": ("17", "admin", "vera")}
+    proposal, until = plan(kept), instant(datetime.now(UTC) + timedelta(hours=3))
     for by in (ADMIN, {"id": "17", "name": "admin"}, None):
         with pytest.raises(TaskAwaitingInput) as parked:
-            answered(kept, proposal, by=by)
-        assert parked.value.kwargs == {"proposal": proposal}
-    assert len(questions) == 3
+            answered(kept, proposal, by=by, until=until)
+        assert parked.value.kwargs == {"proposal": proposal, "until": until}
+        assert parked.value.timeout <= timedelta(hours=3), "whose answer does not count makes no more time"
+    assert [question["assigned_users"] for question in questions] == [[{"id": "17", "name": "17"}, VERA]] * 3
     assert "admin has triggered this run, and somebody else has to approve it" in caplog.text
     assert "does not say who approved" in caplog.text
     assert answered(kept, proposal, by=VERA)["by"] == "vera"

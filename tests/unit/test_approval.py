@@ -134,6 +134,14 @@ def test_another_database_than_the_one_that_was_shown_stays(kept: World) -> None
     assert (kept.rows(), kept.target.made) == (1, 0)
 
 
+def test_what_was_to_be_replaced_and_is_gone_is_asked_for_again(kept: World) -> None:
+    proposal = kept.propose(replace=True)
+    kept.target.database = None
+    with pytest.raises(ConfigError, match="shown for approval does not stand at memory/shop any more"):
+        kept.carry_out(proposal)
+    assert (kept.rows(), kept.target.made) == (None, 0)
+
+
 def test_another_server_under_the_same_name_is_left_alone(kept: World) -> None:
     proposal = kept.propose(replace=True)
     kept.target.label = "elsewhere/shop"

@@ -5,6 +5,7 @@ A letter lies in its incident's outbox until every way has taken it: a mail serv
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from pgkeep.model import Instant
 
@@ -12,6 +13,8 @@ MOST_LETTERS = 20
 """That many wait, at most, for a way that takes none: the newest."""
 MOST_WORDS = 10
 """Of that many tries, the last ones, it is known why they have failed."""
+QUIET = timedelta(hours=24)
+"""So long after it has passed, a topic of an incident that goes on is no news."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,14 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """A topic of an incident that goes on without it. `time`: when a run first failed because of others only."""
+
+    topic: str
+    time: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
     """What is wrong with a DAG. `since`: when somebody first heard of it, None: all is well; `topics`: what of."""
 
@@ -58,6 +69,7 @@ class Incident:
     since: Instant | None
     topics: tuple[str, ...]
     outbox: tuple[Letter, ...]
+    passed: tuple[Passed, ...] = ()
 
     @property
     def forgettable(self) -> bool:
@@ -78,12 +90,14 @@ def nothing(dag: str) -> Incident:
 def wrong(incident: Incident, topics: Collection[str], *, ways: Ways, now: Instant, write: Write) -> Incident:
     """A run has failed, because of `topics`. There is a letter only if one of these is new.
 
-    What is no topic any more is told again when it comes back.
+    What is no topic any more is told again when it comes back, but not within QUIET: topics may take turns.
     """
-    known = tuple(sorted(topics))
-    if not set(topics) <= set(incident.topics):
+    passed = {past.topic: past for past in incident.passed if _since(past.time, now) < QUIET}
+    if not set(topics) <= {*incident.topics, *passed}:
         incident = _with_letter(incident, write(), ways)
-    return replace(incident, since=incident.since or now, topics=known)
+    passed |= {topic: Passed(topic=topic, time=now) for topic in incident.topics}
+    left = tuple(past for topic, past in sorted(passed.items()) if topic not in topics)
+    return replace(incident, since=incident.since or now, topics=tuple(sorted(topics)), passed=left)
 
 
 def late(incident: Incident, topic: str, *, ways: Ways, now: Instant, write: Write) -> Incident:
@@ -95,7 +109,7 @@ def over(incident: Incident, *, ways: Ways, write: Write) -> Incident:
     """A run has ended well. There is a letter only if something was wrong."""
     if incident.since is not None:
         incident = _with_letter(incident, write(), ways)
-    return replace(incident, since=None, topics=())
+    return replace(incident, since=None, topics=(), passed=())
 
 
 def by_hand(incident: Incident, *, ways: Ways, write: Write) -> Incident:
@@ -108,6 +122,10 @@ def delivered(incident: Incident, letter: Letter, ways: Ways) -> Incident:
     left = replace(letter, ways=tuple(way for way in letter.ways if way not in ways))
     outbox = (left if waiting == letter else waiting for waiting in incident.outbox)
     return replace(incident, outbox=tuple(waiting for waiting in outbox if waiting.ways))
+
+
+def _since(time: Instant, now: Instant) -> timedelta:
+    return abs(datetime.fromisoformat(now) - datetime.fromisoformat(time))
 
 
 def _with_letter(incident: Incident, written: tuple[str, str], ways: Ways) -> Incident:

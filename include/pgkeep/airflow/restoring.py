@@ -3,7 +3,7 @@
 import base64
 import binascii
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
@@ -15,9 +15,9 @@ from pgkeep.airflow import alerts
 from pgkeep.airflow.hooks import SiteHook, Sites
 from pgkeep.airflow.operators import BackupStep, Record
 from pgkeep.airflow.outcomes import airflow_outcome
-from pgkeep.approval import Approved, Memory, Person, Proposal, Wish
+from pgkeep.approval import Approved, Memory, Person, Proposal, Rules, Wish
 from pgkeep.errors import ConfigError, Corrupted
-from pgkeep.model import instant
+from pgkeep.model import Instant, instant
 from pgkeep.progress import log_lines
 from pgkeep.sentences import question
 
@@ -55,11 +55,11 @@ class ApproveRestoreOperator(ApprovalOperator):
         super().__init__(
             subject="",
             defaults=self.REJECT,
-            response_timeout=timedelta(hours=hours),
             ignore_downstream_trigger_rules=True,
             **kwargs,
         )
         self.database = database
+        self.hours = hours
         self._sites = sites
 
     def site(self) -> "Site":
@@ -71,25 +71,28 @@ class ApproveRestoreOperator(ApprovalOperator):
             site, asker = self.site(), _triggered_by(context)
             proposal, rules = site.propose(_wish(context)), site.rules
             rules.require_askable(proposal, triggered_by=asker)
-            who = rules.respondents(proposal, triggered_by=asker)
             ti = context["ti"]
             alerts.restore_waits(ti.dag_id, ti.run_id, question.subject(proposal))  # before, not while it is answered
-            self._ask(context, proposal, respondents=[HITLUser(id=id_, name=id_) for id_ in who])
+            until = datetime.now(UTC) + timedelta(hours=self.hours)
+            self._ask(context, proposal, rules, until=until)
 
-    def _ask(self, context: "Context", proposal: Proposal, *, respondents: list[HITLUser]) -> NoReturn:
+    def _ask(self, context: "Context", proposal: Proposal, rules: Rules, *, until: datetime) -> NoReturn:
+        asker = _triggered_by(context)
         self.subject = question.subject(proposal)
-        self.body = question.body(proposal, triggered_by=_triggered_by(context))
-        self.assigned_users = respondents
+        self.body = question.body(proposal, triggered_by=asker)
+        who = rules.respondents(proposal, triggered_by=asker)
+        self.assigned_users = [HITLUser(id=id_, name=id_) for id_ in who]
+        self.response_timeout = max(until - datetime.now(UTC), timedelta(seconds=1))
         try:
             super().execute(context)
         except TaskAwaitingInput as parked:
             # The answer is to this proposal, whatever stands in the XCom when it comes.
-            kwargs = {"proposal": records.encode(proposal)}
+            kwargs = {"proposal": records.encode(proposal), "until": instant(until)}
             raise TaskAwaitingInput(method_name="answered", kwargs=kwargs, timeout=parked.timeout) from None
         raise AssertionError("Airflow was asked to wait, and did not")
 
-    def answered(self, context: "Context", proposal: Record, event: dict[str, Any]) -> dict[str, Any]:
-        """Called when somebody has answered, or the time is over."""
+    def answered(self, context: "Context", proposal: Record, until: Instant, event: dict[str, Any]) -> dict[str, Any]:
+        """Called when somebody has answered, or the time is over. `until`: the time there is for all answers."""
         with airflow_outcome():
             asked, by = records.decode(Proposal, proposal), _person(event.get("responded_by_user"))
             if event.get("chosen_options") != [self.APPROVE]:
@@ -101,7 +104,7 @@ class ApproveRestoreOperator(ApprovalOperator):
             objection = site.rules.objection(asked, triggered_by=asker, by=by)
             if objection or by is None:
                 log.warning("This approval does not count: %s. Nothing has happened; asking again.", objection)
-                self._ask(context, asked, respondents=self.assigned_users or [])
+                self._ask(context, asked, site.rules, until=datetime.fromisoformat(until))
             yes = Approved(
                 proposal=asked, run=_run(context), triggered_by=asker, by=by, time=instant(event["responded_at"])
             )

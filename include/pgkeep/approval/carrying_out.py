@@ -84,14 +84,16 @@ def require_same_place(proposal: Proposal, target: Target) -> None:
 
 
 def require_as_shown(proposal: Proposal, standing: Occupant | None) -> None:
-    """Raises ConfigError if another database stands under the target's name than the one that was shown."""
+    """Raises ConfigError unless under the target's name stands the very database that was shown, or as shown none."""
     shown = proposal.occupant
-    if standing is not None and (shown is None or shown.identity != standing.identity):
+    if (shown and shown.identity) != (standing and standing.identity):
         was = "nothing was there" if shown is None else "it was another one"
+        what = f"the database that stands at {proposal.label} now is not what was shown for approval ({was})"
+        if standing is None:
+            what = f"the database that was shown for approval does not stand at {proposal.label} any more"
         raise ConfigError(
-            f"the database that stands at {proposal.label} now is not what was shown for approval ({was}); "
-            "nothing was replaced by this try",
-            next_step="look at it (an earlier try, or another restore, may have brought it); then trigger a new run",
+            f"{what}; nothing was replaced by this try",
+            next_step="find out who has changed it (an earlier try, or another restore, say); then trigger a new run",
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pgkeep import records
-from pgkeep.errors import Corrupted
+from pgkeep.errors import Corrupted, Unavailable
 from pgkeep.freshness import Recollection, Seen
 from pgkeep.model import KeyFingerprint
 
@@ -28,13 +28,16 @@ class Remembered:
         return state / "pgkeep" / f"{quote(self.database, safe='')}.{self.node[-16:]}.seen.json"
 
     def recall(self) -> Sequence[Recollection]:
+        """Raises Unavailable: there is something, and it cannot be read."""
         try:
             seen = records.from_bytes(Seen, self.path.read_bytes())
         except FileNotFoundError:
             return ()
         except (OSError, Corrupted) as error:
-            log.warning("%s cannot be read, so an older journal would not be noticed: %s", self.path, error)
-            return ()
+            raise Unavailable(
+                f"{self.path} cannot be read, so an older journal would not be noticed: {error}",
+                next_step="let this user read it; if it is damaged, remove it",
+            ) from error
         return (Recollection(seen=seen, where=str(self.path), forget=f"remove {self.path}"),)
 
     def keep(self, seen: Seen) -> None:

@@ -52,7 +52,7 @@ class Memory(Protocol):
     """Remembers how far the journal of one database had come, where nobody with access to the cluster can change it."""
 
     def recall(self) -> Sequence[Recollection]:
-        """All that is remembered; nothing, where nobody has looked yet."""
+        """All that is remembered; nothing, where nobody has looked yet. Raises Unavailable: it cannot be read."""
 
     def keep(self, seen: Seen) -> None:
         """Remembers it. What goes wrong is for the log only."""
