@@ -233,10 +233,16 @@ def test_a_restore_waits_for_another_person_and_replaces_nothing_before(operator
     with pytest.raises(Unavailable, match=r"403 .*not a respondent"):
         admin.answer(rejected, "approve", "Approve")
     vera.answer(rejected, "approve", "Reject")
-    assert dict(finished(admin, rejected)) == {"plan": "success", "approve": "success", "restore": "skipped"}
+    skipped = {"plan": "success", "approve": "success", "restore": "skipped"}
+    assert dict(finished(admin, rejected)) == skipped
     assert any("vera has rejected it" in line for line in admin.said(rejected, "approve"))
+    configure(operator, name, hours := "approval_hours = 0.003")
+    unanswered = admin.trigger(dag, patience=PATIENCE, params=wish)
+    assert dict(finished(admin, unanswered)) == skipped
+    assert any("Nobody has answered in time" in line for line in admin.said(unanswered, "approve"))
     assert (operator.measure(name), beside(operator, name)) == (lost, [])
 
+    configure(operator, name, "", instead_of=hours)
     configure(operator, name, "", instead_of=approvers)
     run = admin.trigger(dag, patience=PATIENCE, params=wish)
     admin.question(run, "approve", patience=PATIENCE)
