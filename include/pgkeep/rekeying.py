@@ -54,13 +54,16 @@ class Rekeyed:
             )
 
 
-def outdated(known: Journal, sealer: Sealer) -> tuple[Entry, ...]:
-    """The entries that others can read than the configured recipients, or that another key has signed."""
+def outdated(known: Journal, sealer: Sealer, *, every: bool = False) -> tuple[Entry, ...]:
+    """The entries that others can read than the configured recipients, or that another key has signed.
+
+    `every`: those of the same keys, too, which may have other subkeys by now.
+    """
     now = (tuple(sorted(sealer.readers("backup"))), sealer.signer)
     return tuple(
         entry
         for entry in known.entries
-        if entry.backup.parts and (tuple(sorted(entry.recipients)), entry.signer) != now
+        if entry.backup.parts and (every or (tuple(sorted(entry.recipients)), entry.signer) != now)
     )
 
 
@@ -80,7 +83,7 @@ def steps(entries: Sequence[Entry]) -> Iterator[tuple[Entry, ...]]:
 class Rekey:
     """One run for one database. `patience`: seconds to wait for copies; `settling`: for old pins to go away.
 
-    `chained`: whether this node carries the database's changes on.
+    `chained`: whether this node carries the database's changes on. `every`: as for `outdated`.
     """
 
     source: Source
@@ -90,6 +93,7 @@ class Rekey:
     chained: bool
     patience: float
     settling: float = PATIENCE
+    every: bool = False
     watch: Watch = unwatched
 
     def run(self) -> Rekeyed:
@@ -100,7 +104,7 @@ class Rekey:
         there.
         """
         head, kept_back = self._begin()
-        todo = outdated(head.journal, self.sealer)
+        todo = outdated(head.journal, self.sealer, every=self.every)
         self._require_key(todo)
         damaged = dict[int, str]()
         for step in steps(todo):

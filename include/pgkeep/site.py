@@ -133,14 +133,15 @@ class Site:
         """Lets go of what the settings do not keep. Raises as `retirement.retire`."""
         return retire(self.database.policy, self.source, self.journals, self.vault)
 
-    def rekey(self, *, patience: float, watch: Watch) -> Rekey:
-        """New objects for all that is live, for the recipients that the settings name now."""
+    def rekey(self, *, every: bool, patience: float, watch: Watch) -> Rekey:
+        """New objects for what is live, for the recipients that the settings name now. `every`: see `outdated`."""
         return Rekey(
             source=self.source,
             sealer=self.sealer,
             vault=self.vault,
             journals=self.journals,
             chained=self.capture is not None,
+            every=every,
             patience=patience,
             watch=watch,
         )

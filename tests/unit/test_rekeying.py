@@ -173,6 +173,13 @@ def test_nothing_to_do_writes_no_version(world: Rekeyable) -> None:
     assert world.journal == before
 
 
+def test_for_new_subkeys_all_is_done_though_the_keys_are_the_same(world: Rekeyable) -> None:
+    before = world.journal
+    assert len(world.rekey(every=True).entries) == sum(1 for entry in before.entries if entry.backup.parts)
+    assert not parts(before) & parts(world.journal)
+    assert rows_for(world, STAYING) == 1113
+
+
 def test_without_a_private_key_of_who_reads_it_now_nothing_is_done(world: Rekeyable) -> None:
     world.take(replace(world.sealer, recipients=(COMING,), holds=frozenset({NODE, COMING})))
     before = objects(world)

@@ -18,15 +18,20 @@ def add_commands(commands: Commands) -> None:
     command.add_argument("name", metavar="NAME", type=given)
     command.add_argument("--wait", metavar="SECONDS", type=seconds, default=600.0, help="for the copies (default: 600)")
     command.add_argument("--dry-run", action="store_true", help="only show what would be encrypted anew, and for whom")
+    command.add_argument(
+        "--all",
+        action="store_true",
+        help="also what is encrypted for these keys already: where one of them has a new subkey to encrypt with",
+    )
     command.set_defaults(run=rekey)
 
 
 def rekey(chosen: argparse.Namespace) -> None:
-    """`pgkeep rekey NAME [--dry-run]`."""
+    """`pgkeep rekey NAME [--dry-run] [--all]`."""
     site = wiring.site(loaded_settings(), chosen.name, connections())
     if chosen.dry_run:
-        print("\n".join(sentences.to_rekey(site.journals.head().journal, site.sealer)))
+        print("\n".join(sentences.to_rekey(site.journals.head().journal, site.sealer, every=chosen.all)))
         return
-    done = site.rekey(patience=chosen.wait, watch=watch()).run()
+    done = site.rekey(every=chosen.all, patience=chosen.wait, watch=watch()).run()
     print(sentences.rekeyed(done))
     done.require_all()

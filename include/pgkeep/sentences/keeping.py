@@ -61,9 +61,9 @@ def retired(done: Retired) -> str:
     return f"{done.database}: {left if gone else 'nothing goes'}; {stay}{_left_behind(done.kept_back)}"
 
 
-def to_rekey(known: Journal, sealer: Sealer) -> Iterator[str]:
+def to_rekey(known: Journal, sealer: Sealer, *, every: bool = False) -> Iterator[str]:
     """What `rekey` would do, and what it needs for that."""
-    todo = outdated(known, sealer)
+    todo = outdated(known, sealer, every=every)
     if not todo:
         yield f"{known.database}: {_nothing_to_rekey(sorted(sealer.readers('backup')))}"
         return
