@@ -368,21 +368,24 @@ def test_a_failed_takeover_changes_nothing(captured: Captured, place: Database) 
     assert place.ask("SELECT obj_description('document'::regclass)") == [("the old one",)]
 
 
+@pytest.mark.parametrize("moment", ["before it is marked", "later"])
 def test_what_a_killed_restore_left_is_dropped_by_the_next(
-    sandbox: Mapping[str, str], captured: Captured, place: Database
+    sandbox: Mapping[str, str], captured: Captured, place: Database, moment: str
 ) -> None:
     program = """
 import os, sys
 from pgkeep import records
-from pgkeep.adapters.postgres import PostgresTarget, server_from_url
+from pgkeep.adapters.postgres import PostgresTarget, creation, server_from_url
 from pgkeep.inventory import Inventory
 
+if sys.argv[3] == "before it is marked":
+    creation.mark = lambda *_, **__: os.kill(os.getpid(), 9)
 target = PostgresTarget(server=server_from_url(sys.argv[1])[0], dbname=sys.argv[2])
 with target.fresh(records.from_bytes(Inventory, sys.stdin.buffer.read())):
     os.kill(os.getpid(), 9)
 """
     killed = subprocess.run(
-        [sys.executable, "-c", program, sandbox["PGKEEP_SCRATCH_URL"], place.name],
+        [sys.executable, "-c", program, sandbox["PGKEEP_SCRATCH_URL"], place.name, moment],
         input=records.to_bytes(captured.inventory),
         env=dict(sandbox),
         check=False,
@@ -393,6 +396,12 @@ with target.fresh(records.from_bytes(Inventory, sys.stdin.buffer.read())):
     assert eventually(lambda: Database(server=place.server, name="postgres").ask(holders) == [(1,)])
     assert bring_back(place, captured) is None
     assert place.beside() == set()
+
+
+def test_somebodys_database_that_only_has_such_a_name_stays(captured: Captured, place: Database) -> None:
+    with new_database(place.server, name=f"{place.name}_pgkeep_{0:012x}", made="CREATE TABLE mine (id int)") as other:
+        assert bring_back(place, captured) is None
+        assert place.beside() == {other.name}
 
 
 def test_a_restore_under_way_is_left_alone_by_another(captured: Captured, place: Database) -> None:

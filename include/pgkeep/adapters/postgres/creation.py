@@ -13,6 +13,7 @@ from psycopg import sql
 from pgkeep.errors import ConfigError, PgkeepError
 from pgkeep.inventory import Inventory, Properties
 
+from . import occupancy
 from .gate import Session, connect, quoted, translated
 from .server import Server
 
@@ -130,15 +131,16 @@ def mark(admin: Session, server: Server, name: str, *, owner: str) -> None:
 
 
 def sweep(admin: Session, server: Server, dbname: str) -> None:
-    """Drops what interrupted restores of `dbname` left: a temporary name, our mark, and nobody who holds its lock."""
+    """Drops what interrupted restores of `dbname` left: a temporary name, our mark, and nobody who holds its lock.
+
+    Who is killed before the mark leaves an empty database of such a name.
+    """
     pattern = re.compile(re.escape(shortened(dbname, room=20)) + "_pgkeep_[0-9a-f]{12}")
     with translated(server):
-        rows = admin.execute(
-            "SELECT datname FROM pg_database WHERE shobj_description(oid, 'pg_database') = %s", [MARK]
-        ).fetchall()
-    for (name,) in rows:
-        if pattern.fullmatch(str(name)):
-            _sweep(admin, server, str(name))
+        rows = admin.execute("SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database").fetchall()
+    for name, comment in rows:
+        if pattern.fullmatch(str(name)) and comment in (MARK, None):
+            _sweep(admin, server, str(name), marked=comment == MARK)
 
 
 def drop(server: Server, name: str, *, beside: str) -> bool:
@@ -198,18 +200,26 @@ def _make_role(admin: Session, role: str, *, join: bool) -> None:
         admin.execute(f"GRANT {quoted(role)} TO CURRENT_USER")
 
 
-def _sweep(admin: Session, server: Server, name: str) -> None:
+def _sweep(admin: Session, server: Server, name: str, *, marked: bool) -> None:
     with translated(server):
         if admin.execute("SELECT pg_try_advisory_lock(%s)", [_key(name)]).fetchone() != (True,):
             log.info("%s belongs to a restore that is under way", name)
             return
         try:
-            admin.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
-            log.warning("dropped %s, which an interrupted restore had left", name)
+            if marked or _is_empty(admin, server, name):
+                admin.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+                log.warning("dropped %s, which an interrupted restore had left", name)
         except psycopg.errors.InsufficientPrivilege:
             log.warning("%s was left by an interrupted restore; its owner may drop it", name)
         finally:
             admin.execute("SELECT pg_advisory_unlock(%s)", [_key(name)])
+
+
+def _is_empty(admin: Session, server: Server, name: str) -> bool:
+    with contextlib.suppress(PgkeepError):
+        found = occupancy.look_into(admin, server, name)
+        return found.stands and not found.objects
+    return False
 
 
 def _key(name: str) -> int:
