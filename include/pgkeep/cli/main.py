@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 
 from pgkeep import __version__
-from pgkeep.cli import bring, csvlog, keep, keys, lpbm, prove, sandbox
+from pgkeep.cli import bring, csvlog, keep, keys, lpbm, prepare, prove, sandbox
 from pgkeep.errors import PgkeepError
 
 EXIT_CODES = """\
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-v", "--verbose", action="store_true", help="say everything that happens")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     bring.add_commands(commands)
+    prepare.add_commands(commands)
     keep.add_commands(commands)
     prove.add_commands(commands)
     keys.add_commands(commands)

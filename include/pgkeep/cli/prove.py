@@ -1,10 +1,11 @@
-"""drill, retire: knowing that backups come back, and letting go of those that are not kept any longer."""
+"""drill, audit, retire: knowing that backups come back, and letting go of those that are not kept any longer."""
 
 import argparse
+import json
 
-from pgkeep import retention, sentences, wiring
+from pgkeep import records, retention, sentences, wiring
 from pgkeep.cli import keep
-from pgkeep.cli.context import Commands, connections, given, loaded_settings, watch
+from pgkeep.cli.context import Commands, connections, given, loaded_settings, seconds, share, watch
 
 
 def add_commands(commands: Commands) -> None:
@@ -20,6 +21,16 @@ def add_commands(commands: Commands) -> None:
     )
     command.set_defaults(run=prove)
 
+    command = commands.add_parser("audit", help="make each peer prove what it holds, repair it, remove litter")
+    command.add_argument("name", metavar="NAME", type=given)
+    command.add_argument(
+        "--share", metavar="PART", type=share, help="of all bytes, that is read back (default: audit_share); 1: all"
+    )
+    command.add_argument("--wait", metavar="SECONDS", type=seconds, default=600.0, help="for new copies (default: 600)")
+    command.add_argument("--dry-run", action="store_true", help="read, and change nothing")
+    command.add_argument("--json", action="store_true", help="the report as JSON")
+    command.set_defaults(run=audit)
+
     command = commands.add_parser("retire", help="let go of what the settings keep_.. and min_full do not keep")
     command.add_argument("name", metavar="NAME", type=given)
     command.add_argument("--dry-run", action="store_true", help="only show what would go, what would stay, and why")
@@ -31,6 +42,14 @@ def prove(chosen: argparse.Namespace) -> None:
     site = wiring.site(loaded_settings(), chosen.name, connections())
     into = wiring.target(chosen.into, connections()) if chosen.into else None
     print(sentences.proven(site.drill(origin=keep.own_origin(), watch=watch(), into=into), chosen.name))
+
+
+def audit(chosen: argparse.Namespace) -> None:
+    """`pgkeep audit NAME`: says all it has found before it fails."""
+    site = wiring.site(loaded_settings(), chosen.name, connections())
+    report = site.audit(share=chosen.share, patience=chosen.wait, watch=watch()).run(dry_run=chosen.dry_run)
+    print(json.dumps(records.encode(report), indent=1) if chosen.json else "\n".join(sentences.audited(report)))
+    report.require_well()
 
 
 def let_go(chosen: argparse.Namespace) -> None:
