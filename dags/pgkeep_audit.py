@@ -26,7 +26,7 @@ By hand: `pgkeep audit NAME --share 1` reads everything, `--dry-run` changes not
 from datetime import timedelta
 
 from pgkeep.airflow.declaration import configured, cron, database_dag
-from pgkeep.airflow.operators import AuditOperator
+from pgkeep.airflow.proving import AuditOperator
 
 for database in configured():
     with database_dag(

@@ -26,7 +26,7 @@ from datetime import timedelta
 
 from pgkeep.airflow.assets import backups
 from pgkeep.airflow.declaration import configured, database_dag
-from pgkeep.airflow.operators import DrillOperator
+from pgkeep.airflow.proving import DrillOperator
 
 for database in configured():
     if database.scratch is None:

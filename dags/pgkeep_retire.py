@@ -16,7 +16,7 @@ run goes on. Nothing goes as long as fewer than `min_full` full backups are prov
 from datetime import timedelta
 
 from pgkeep.airflow.declaration import configured, cron, database_dag
-from pgkeep.airflow.operators import RetireOperator
+from pgkeep.airflow.proving import RetireOperator
 
 for database in configured():
     with database_dag(

@@ -7,7 +7,7 @@ from in_airflow import steps
 from in_airflow.steps import dump, run
 from in_airflow.world import World
 from pgkeep import records
-from pgkeep.airflow.operators import AuditOperator
+from pgkeep.airflow.proving import AuditOperator
 from pgkeep.audit import Report
 from pgkeep.errors import NotReplicated
 

@@ -8,7 +8,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from in_airflow.steps import collect, context, record, replicated, run
 from in_airflow.world import World
 from pgkeep import records
-from pgkeep.airflow.operators import DrillOperator, RetireOperator
+from pgkeep.airflow.proving import DrillOperator, RetireOperator
 from pgkeep.errors import Unavailable
 from pgkeep.model import Verdict
 from pgkeep.testing import NODE, MemoryCapture

@@ -6,7 +6,7 @@ Only a declaration: every Airflow process calls it at start, and the forms in th
 from typing import Any
 
 PROTOCOL = "Protocol"
-OPERATORS = ["pgkeep.airflow.operators", "pgkeep.airflow.restoring", "pgkeep.airflow.watch"]
+OPERATORS = ["pgkeep.airflow.operators", "pgkeep.airflow.proving", "pgkeep.airflow.restoring", "pgkeep.airflow.watch"]
 HOOKS = "pgkeep.airflow.hooks"
 KUBO = "https://docs.ipfs.tech/reference/kubo/rpc/"
 CLUSTER = "https://ipfscluster.io/documentation/reference/api/"
