@@ -101,10 +101,18 @@ class Site:
         return approval.propose(wish, self.journals, target, production=self._is_production(wish, target))
 
     def carry_out(self, approved: Approved, *, memory: Memory, watch: Watch) -> Restored | None:
-        """The restore that was approved. Raises as `approval.carry_out`; ConfigError, also for an old approval."""
-        approval.require_young(approved, hours=self.database.approval_hours, now=datetime.now(UTC))
-        target = self._place(approved.proposal.where, approved.proposal.dbname)
-        return approval.carry_out(approved, self.sealer, self.vault, self.journals, target, memory=memory, watch=watch)
+        """The restore that was approved. Raises as `approval.carry_out`; ConfigError."""
+        return approval.carry_out(
+            approved,
+            self.sealer,
+            self.vault,
+            self.journals,
+            self._place(approved.proposal.where, approved.proposal.dbname),
+            memory=memory,
+            hours=self.database.approval_hours,
+            now=datetime.now(UTC),
+            watch=watch,
+        )
 
     def _is_production(self, wish: Wish, target: Target) -> bool:
         """By which server it is, not by its address. One that does not answer is not the one that does.

@@ -178,6 +178,7 @@ def test_what_stands_there_is_told_and_told_apart(world: World) -> None:
             identities.append(fresh.identity)
             before = world.target.occupant()
             assert before is None or before.identity == identities[0], "who is beside it is not it"
+            assert not world.target.holds(identities[-1]), "half-made"
             fresh.take_place(replace=True)
         found = world.target.occupant()
         assert found is not None
@@ -186,6 +187,8 @@ def test_what_stands_there_is_told_and_told_apart(world: World) -> None:
         assert found.size
         assert found.sessions == 0
     assert len(set(identities)) == 2
+    assert all(map(world.target.holds, identities)), "the first one under another name"
+    assert not world.target.holds("0")
 
 
 def test_its_label_says_where_it_is(world: World) -> None:

@@ -137,8 +137,11 @@ def test_each_restore_that_fails_is_told_and_none_is_well_again(alerts: Callable
         run = SimpleNamespace(dag_id="pgkeep_shop_restore", run_id=f"manual__{number}")
         fail(FAILED | {"dag_run": run})
         run_succeeded(cast(Context, {"dag_run": SimpleNamespace(dag_id=run.dag_id, run_id="manual__rejected")}))
-    assert sink.subjects == ["pgkeep: pgkeep_shop_restore FAILED"] * 2
-    assert ["manual__1" in text(mail) for mail in sink.mails] == [True, False]
+    asyncio.run(run_hangs({"dag_run": {"dag_id": run.dag_id, "dag_run_id": "manual__3"}, "deadline": {}}))
+    assert sink.subjects == [*["pgkeep: pgkeep_shop_restore FAILED"] * 2, "pgkeep: pgkeep_shop_restore HANGS"]
+    run_succeeded(cast(Context, {"dag_run": run}))
+    assert len(sink.mails) == 3
+    assert ["manual__1" in text(mail) for mail in sink.mails] == [True, False, False]
     assert not memory.store().keys(memory.INCIDENT)
 
 

@@ -43,8 +43,14 @@ def kept(world: World) -> World:
 def questions(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What Airflow is told to ask: there is no supervisor here."""
     asked: list[dict[str, Any]] = []
-    place = "airflow.providers.standard.operators.hitl.upsert_hitl_detail"
-    monkeypatch.setattr(place, lambda **question: asked.append(question))
+    shown = dict[object, str]()
+
+    def put(ti_id: object, asking: ApproveRestoreOperator) -> str:
+        names = ("options", "subject", "body", "defaults", "assigned_users")
+        asked.append({name: getattr(asking, name) for name in names})
+        return shown.setdefault(ti_id, str(asking.body))
+
+    monkeypatch.setattr("pgkeep.airflow.restoring.put_question", put)
     return asked
 
 
@@ -144,6 +150,21 @@ def test_somebody_is_told_that_a_restore_waits(kept: World, monkeypatch: pytest.
     with pytest.raises(TaskAwaitingInput):
         approve(kept).execute(context())
     assert told == [("pgkeep_shop_restore", "manual__1", "Restore shop into PRODUCTION, as memory/shop?")]
+
+
+@pytest.mark.usefixtures("questions")
+def test_asked_again_it_is_the_question_that_is_shown_or_none(kept: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow shows the first question of a task in a run as long as the run is there."""
+    told = list[tuple[str, ...]]()
+    monkeypatch.setattr("pgkeep.airflow.alerts.restore_waits", lambda *letter: told.append(letter))
+    store = Store()
+    for _ in range(2):
+        with pytest.raises(TaskAwaitingInput):
+            approve(kept).execute(context(store=store))
+    kept.production.standing = "another"
+    with pytest.raises(AirflowFailException, match="what it would do has changed since"):
+        approve(kept).execute(context(store=store))
+    assert len(told) == 1, "a letter tells of a run, not of a try"
 
 
 def test_airflow_lets_only_those_answer_who_may(kept: World, questions: list[dict[str, Any]]) -> None:

@@ -1,6 +1,7 @@
 """Restores with approval over the doubles: what is proposed, whose answer counts, and that only that is carried out."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -14,6 +15,7 @@ from pgkeep.restore import Restored
 from pgkeep.sentences import question
 from pgkeep.testing import MemoryFresh, MemoryTarget, sample_inventory
 
+APPROVED = Instant("2026-01-02T03:04:05.000000Z")
 ADMIN, VERA = Person(id="admin", name="admin"), Person(id="7", name="vera")
 
 
@@ -24,6 +26,7 @@ class World(MemoryNode):
         super().__init__()
         self.target = MemoryTarget()
         self.noted: list[str] = []
+        self.later = 1
 
     def propose(self, wanted: str = "latest", *, replace: bool = False) -> Proposal:
         point = approval.point(wanted)
@@ -33,7 +36,14 @@ class World(MemoryNode):
     def carry_out(self, proposal: Proposal) -> Restored | None:
         memory = Memory(recall=lambda: self.noted[-1] if self.noted else None, remember=self.noted.append)
         return approval.carry_out(
-            approved(proposal), self.sealer, self.vault, self.journals, self.target, memory=memory
+            approved(proposal),
+            self.sealer,
+            self.vault,
+            self.journals,
+            self.target,
+            memory=memory,
+            hours=24,
+            now=datetime.fromisoformat(APPROVED) + timedelta(hours=self.later),
         )
 
     def rows(self) -> int | None:
@@ -41,8 +51,7 @@ class World(MemoryNode):
 
 
 def approved(proposal: Proposal, *, run: str = "dag/run") -> Approved:
-    time = Instant("2026-01-02T03:04:05.000000Z")
-    return Approved(proposal=proposal, run=run, triggered_by="admin", by=VERA, time=time)
+    return Approved(proposal=proposal, run=run, triggered_by="admin", by=VERA, time=APPROVED)
 
 
 @pytest.fixture
@@ -109,6 +118,34 @@ def test_it_is_done_once_though_it_is_killed_after_the_swap(kept: World) -> None
     written_since = kept.target.database = sample_inventory(rows=99)
     assert kept.carry_out(proposal) is None
     assert kept.target.database is written_since, "what the application wrote since is in its place"
+
+
+def test_what_is_done_is_done_however_old_the_approval_is_by_then(kept: World) -> None:
+    proposal = kept.propose(replace=True)
+    assert kept.carry_out(proposal)
+    kept.later = 25
+    assert kept.carry_out(proposal) is None
+    kept.noted.clear()
+    with pytest.raises(ConfigError, match=r"more than 24 hours ago \(approval_hours\)"):
+        kept.carry_out(proposal)
+
+
+def test_what_was_restored_and_taken_back_is_not_restored_by_the_same_approval(kept: World) -> None:
+    proposal = kept.propose(replace=True)
+    assert kept.carry_out(proposal)
+    kept.target.elsewhere.add(kept.target.standing)
+    kept.target.standing = "first"  # the old one has its name again
+    with pytest.raises(ConfigError, match=r"carried out before.*under another name"):
+        kept.carry_out(proposal)
+    assert kept.target.made == 1
+
+
+def test_another_server_at_the_same_address_is_left_alone(kept: World) -> None:
+    proposal = kept.propose(replace=True)
+    kept.target.server = "the one after the failover"
+    with pytest.raises(ConfigError, match="another server answers at memory/shop"):
+        kept.carry_out(proposal)
+    assert kept.target.made == 0
 
 
 def test_killed_before_the_swap_it_is_done_again(kept: World, monkeypatch: pytest.MonkeyPatch) -> None:

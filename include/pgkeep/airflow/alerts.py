@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 FAILED, HANGS = "failed", "hangs"
 """Topics, of those who have no closer ones."""
-LOOKING = ("audit", "drill", "restore", "watch")
-"""The stories whose failure is not that of a backup."""
+MAKING = ("changes", "full")
+"""The stories whose failure is that of a backup."""
 BY_HAND = ("restore",)
 """The stories whose runs have nothing to do with each other."""
 Change = Callable[["Incident", Settings], "Incident"]
@@ -38,11 +38,11 @@ def run_failed(context: "Context") -> None:
     """The DAG's `on_failure_callback`: also called when a task was killed on its last try."""
     ti = context.get("ti")
     dag_id, run_id = _ids(context)
-    story = dag_id.rpartition("_")[2]
+    story = _story(dag_id)
     log.error(
         "%s FAILED: run %s of %s%s (%s). Next: read that task's log in the Airflow UI, do what its last error "
         "says, then clear the task: it goes on from there.",
-        story.upper() if story in LOOKING else "BACKUP",
+        "BACKUP" if story in MAKING else story.upper(),
         run_id,
         dag_id,
         f" in task {ti.task_id}" if ti else "",
@@ -97,13 +97,12 @@ async def run_hangs(context: Mapping[str, Any]) -> None:
     def change(incident: "Incident", settings: Settings) -> "Incident":
         from pgkeep.airflow import incidents, letters
 
-        return incidents.late(
-            incident,
-            HANGS,
-            ways=settings.alerts.ways,
-            now=now(),
-            write=lambda: letters.hanging(settings, dag_id, run_id),
-        )
+        def write() -> letters.Written:
+            return letters.hanging(settings, dag_id, run_id)
+
+        if _story(dag_id) in BY_HAND:
+            return incidents.by_hand(incident, ways=settings.alerts.ways, write=write)
+        return incidents.late(incident, HANGS, ways=settings.alerts.ways, now=now(), write=write)
 
     await asyncio.to_thread(tell, dag_id, change)
 
@@ -175,6 +174,11 @@ def one_at_a_time() -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def _story(dag_id: str) -> str:
+    """What the DAG is for."""
+    return dag_id.rpartition("_")[2]
 
 
 def _ids(context: "Context") -> tuple[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk.exceptions import TaskAwaitingInput
+from airflow.sdk.execution_time.comms import CreateHITLDetailPayload
 from airflow.sdk.execution_time.hitl import HITLUser
 
 from pgkeep import approval, records, sentences
@@ -22,13 +23,16 @@ from pgkeep.progress import log_lines
 from pgkeep.sentences import question
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from airflow.sdk import Context
 
     from pgkeep.site import Site
 
 log = logging.getLogger(__name__)
 
-SWAPPED = "pgkeep_database_that_takes_the_place"
+SWAPPED, TOLD = "pgkeep_database_that_takes_the_place", "pgkeep_told_that_it_waits"
+"""Keys of Airflow's state store, which keeps them for a task of a run."""
 
 
 class PlanRestoreOperator(BackupStep):
@@ -71,8 +75,7 @@ class ApproveRestoreOperator(ApprovalOperator):
             site, asker = self.site(), _triggered_by(context)
             proposal, rules = site.propose(_wish(context)), site.rules
             rules.require_askable(proposal, triggered_by=asker)
-            ti = context["ti"]
-            alerts.restore_waits(ti.dag_id, ti.run_id, question.subject(proposal))  # before, not while it is answered
+            _tell(context, proposal)  # before, not while it is answered
             until = datetime.now(UTC) + timedelta(hours=self.hours)
             self._ask(context, proposal, rules, until=until)
 
@@ -83,13 +86,10 @@ class ApproveRestoreOperator(ApprovalOperator):
         who = rules.respondents(proposal, triggered_by=asker)
         self.assigned_users = [HITLUser(id=id_, name=id_) for id_ in who]
         self.response_timeout = max(until - datetime.now(UTC), timedelta(seconds=1))
-        try:
-            super().execute(context)
-        except TaskAwaitingInput as parked:
-            # The answer is to this proposal, whatever stands in the XCom when it comes.
-            kwargs = {"proposal": records.encode(proposal), "until": instant(until)}
-            raise TaskAwaitingInput(method_name="answered", kwargs=kwargs, timeout=parked.timeout) from None
-        raise AssertionError("Airflow was asked to wait, and did not")
+        _require_shown(proposal, put_question(context["ti"].id, self))
+        # The answer is to this proposal, whatever stands in the XCom when it comes.
+        kwargs = {"proposal": records.encode(proposal), "until": instant(until)}
+        raise TaskAwaitingInput(method_name="answered", kwargs=kwargs, timeout=self.response_timeout)
 
     def answered(self, context: "Context", proposal: Record, until: Instant, event: dict[str, Any]) -> dict[str, Any]:
         """Called when somebody has answered, or the time is over. `until`: the time there is for all answers."""
@@ -134,6 +134,44 @@ class RestoreOperator(BackupStep):
             said = question.already(yes) if done is None else sentences.restored_line(done, yes.proposal.label)
             log.info(said)
             return said
+
+
+def put_question(ti_id: "UUID", asking: ApprovalOperator) -> str:
+    """Lets Airflow ask, and gives what it shows: the first question of this task in this run, also after a clear.
+
+    (The operator's own way of asking, `upsert_hitl_detail`, does not say what is shown.)
+    """
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    asked = {
+        "ti_id": ti_id,
+        "options": asking.options,
+        "subject": asking.subject,
+        "body": asking.body,
+        "defaults": asking.defaults,
+        "params": asking.serialized_params,
+        "assigned_users": asking.assigned_users or [],
+    }
+    shown = SUPERVISOR_COMMS.send(CreateHITLDetailPayload.model_validate(asked))
+    return str(getattr(shown, "body", None) or "")
+
+
+def _require_shown(proposal: Proposal, shown: str) -> None:
+    """Raises ConfigError: an answer would be one to another question."""
+    if approval.mark(proposal) not in shown:
+        raise ConfigError(
+            "this run has asked before, and what it would do has changed since (later backups, say, or another "
+            "database stands there); Airflow goes on showing the first question",
+            next_step="trigger a new run",
+        )
+
+
+def _tell(context: "Context", proposal: Proposal) -> None:
+    """Once a run: the task may be tried again."""
+    ti, store = context["ti"], context["task_state_store"]
+    if not store.get(TOLD):
+        alerts.restore_waits(ti.dag_id, ti.run_id, question.subject(proposal))
+        store.set(TOLD, proposal.label)
 
 
 def _wish(context: "Context") -> Wish:

@@ -7,8 +7,8 @@ database that would be replaced. Whatever has changed meanwhile is not carried o
 """
 
 from .answer import Rules, sealed, unsealed
-from .asking import point, propose
-from .carrying_out import Memory, approved_plan, carry_out, require_young
+from .asking import mark, point, propose
+from .carrying_out import Memory, approved_plan, carry_out
 from .model import Approved, Person, Proposal, Where, Wish
 
 __all__ = [
@@ -21,9 +21,9 @@ __all__ = [
     "Wish",
     "approved_plan",
     "carry_out",
+    "mark",
     "point",
     "propose",
-    "require_young",
     "sealed",
     "unsealed",
 ]

@@ -5,10 +5,10 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 
-from pgkeep import restore
+from pgkeep import records, restore
 from pgkeep.errors import ConfigError
 from pgkeep.journal_store import JournalStore
 from pgkeep.model import Digest, instant
@@ -61,11 +61,20 @@ def propose(wish: Wish, journals: JournalStore, target: Target, *, production: b
         where=wish.where,
         dbname=wish.dbname,
         label=target.label,
+        server=target.system(),
         production=production,
         replace=wish.replace,
         stale=wish.stale,
         occupant=target.occupant(),
     )
+
+
+def mark(proposal: Proposal) -> str:
+    """A short name of what would be done: another one where another plan, place or database to be replaced is meant."""
+    meant = replace(proposal, version=0, size=0, full_seconds=0.0, drilled=None, occupant=None)
+    whom = proposal.occupant and proposal.occupant.identity
+    named = json.dumps([records.encode(meant), whom], sort_keys=True)
+    return hashlib.sha256(named.encode()).hexdigest()[:16]
 
 
 def digest(way: RecoveryPlan) -> Digest:

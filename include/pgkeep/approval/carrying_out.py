@@ -33,18 +33,21 @@ def carry_out(
     target: Target,
     *,
     memory: Memory,
+    hours: float,
+    now: datetime,
     watch: Watch = unwatched,
 ) -> Restored | None:
     """Does what was approved, once. None: an earlier try that was killed had already given it the target's name.
 
-    What an earlier try has left half-made is dropped. Raises as `restore.restore`; NotRestorable, ConfigError: what was
-    approved is not there any more.
+    `hours`: so long an approval counts. What an earlier try has left half-made is dropped. Raises as `restore.restore`;
+    NotRestorable, ConfigError: the approval is too old, or what was approved is not there any more.
     """
     proposal = approved.proposal
     require_same_place(proposal, target)
     standing = target.occupant()
-    if standing is not None and standing.identity == memory.recall():
+    if is_done(proposal, target, standing, made=memory.recall()):
         return None
+    require_young(approved, hours=hours, now=now)
     require_as_shown(proposal, standing)
     way = approved_plan(proposal, journals.head().journal)
 
@@ -64,6 +67,22 @@ def carry_out(
     )
 
 
+def is_done(proposal: Proposal, target: Target, standing: Occupant | None, *, made: str | None) -> bool:
+    """Whether an earlier try has done it. `made`: the identity of what it was about to put in place.
+
+    Raises ConfigError: it has, and somebody has taken that out of its place since.
+    """
+    if made is None or not target.holds(made):
+        return False
+    if standing is None or standing.identity != made:
+        raise ConfigError(
+            f"this restore was carried out before, and what it brought does not stand at {proposal.label} any more, "
+            "but under another name there; nothing was replaced by this try",
+            next_step="find out who has renamed it; to restore once more, trigger a new run",
+        )
+    return True
+
+
 def require_young(approved: Approved, *, hours: float, now: datetime) -> None:
     """Raises ConfigError: what was right when it was approved may not be any more."""
     age = now - datetime.fromisoformat(approved.time)
@@ -75,7 +94,12 @@ def require_young(approved: Approved, *, hours: float, now: datetime) -> None:
 
 
 def require_same_place(proposal: Proposal, target: Target) -> None:
-    """Raises ConfigError: a connection was changed since."""
+    """Raises ConfigError: a connection was changed since, or another server answers there."""
+    if target.label == proposal.label and target.system() != proposal.server:
+        raise ConfigError(
+            f"another server answers at {proposal.label} than when this restore was approved",
+            next_step="trigger a new run, which shows what stands there now",
+        )
     if target.label != proposal.label:
         raise ConfigError(
             f"{proposal.where} is {target.label} now, and was {proposal.label} when this restore was approved",

@@ -29,7 +29,7 @@ class Proposal:
     `version`: of the journal that was read. `base`, `steps`: numbers of its entries; `digest`: over what they name.
     `reached`: the moment of the last of them. `size`: bytes to read. `full_seconds`: how long the full backup took.
     `drilled`: the last drill of that full backup, else the last one at all. `production`: it goes to the server whose
-    database is kept. `occupant`: what stands under the target's name now.
+    database is kept; `server`: that server's own identifier. `occupant`: what stands under the target's name now.
     """
 
     database: str
@@ -48,6 +48,7 @@ class Proposal:
     where: Where
     dbname: str
     label: str
+    server: str
     production: bool
     replace: bool
     stale: bool

@@ -81,6 +81,12 @@ class Target(Protocol):
     def occupant(self) -> Occupant | None:
         """What stands there now, or None. Raises Unavailable, ConfigError."""
 
+    def holds(self, identity: str) -> bool:
+        """Whether the database of that identity, if it is not half-made, stands on its server, under whatever name.
+
+        Raises Unavailable, ConfigError.
+        """
+
     def fresh(self, inventory: Inventory) -> AbstractContextManager[Fresh]:
         """A new database of the nature that `inventory` describes; dropped on leaving unless it took its place.
 

@@ -117,6 +117,11 @@ class Airflow:
         path = f"/dags/{run.dag}/dagRuns/{run.id}/taskInstances/{task}/-1/hitlDetails"
         self._done("PATCH", path, json={"chosen_options": [option], "params_input": {}})
 
+    def clear(self, run: Run, task: str) -> None:
+        """Has a task, and what follows it, run again. Raises Unavailable."""
+        asked = {"dry_run": False, "dag_run_id": run.id, "task_ids": [task], "include_downstream": True}
+        self._done("POST", f"/dags/{run.dag}/clearTaskInstances", json=asked | {"only_failed": False})
+
     def said(self, run: Run, task: str) -> list[str]:
         """The lines of a task's log, of its last try. Raises Unavailable."""
         tried = self.tasks(run)[task]["try_number"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pgkeep.approval import Approved, Proposal
+from pgkeep.approval import Approved, Proposal, mark
 from pgkeep.model import Verdict
 from pgkeep.ports import Occupant
 from pgkeep.progress import human_size, human_time
@@ -28,7 +28,7 @@ def body(proposal: Proposal, *, triggered_by: str | None) -> str:
         ("asked for by", triggered_by or "nobody that Airflow knows"),
     ]
     table = "\n".join(f"| {what} | {_cell(said)} |" for what, said in rows)
-    return f"| | |\n|---|---|\n{table}\n\n{_promise(proposal)}"
+    return f"| | |\n|---|---|\n{table}\n\n{_promise(proposal)}\n\nProposal {mark(proposal)}."
 
 
 def _way(proposal: Proposal) -> str:

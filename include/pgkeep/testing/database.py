@@ -146,7 +146,7 @@ class MemoryTarget:
     """A server with at most one database of interest. `loses_rows`: what pg_restore forgets, to be noticed.
 
     `refuses`: what it says to any changes. `redefined`: whether changes define something otherwise than the source did.
-    `standing`: the identity of the database that is there; `server`: of the server.
+    `standing`: the identity of the database that is there; `elsewhere`: of others on the server; `server`: of that.
     """
 
     database: Inventory | None = None
@@ -158,6 +158,7 @@ class MemoryTarget:
     label: str = "memory/shop"
     made: int = 0
     standing: str = "first"
+    elsewhere: set[str] = field(default_factory=set)
     server: str = "memory"
 
     def system(self) -> str:
@@ -172,6 +173,9 @@ class MemoryTarget:
             return None
         totals = self.database.totals
         return Occupant(identity=self.standing, size=8192, tables=totals.tables, rows=totals.rows, sessions=0)
+
+    def holds(self, identity: str) -> bool:
+        return identity in {*self.elsewhere, self.standing if self.database else None}
 
     def fresh(self, inventory: Inventory) -> AbstractContextManager[Fresh]:
         return self._fresh(inventory)
@@ -234,6 +238,8 @@ class MemoryFresh:
     def take_place(self, *, replace: bool) -> str | None:
         self.target.require_free(replace=replace)
         old, self.target.database = self.target.database, self.inventory(self.source)
+        if old:
+            self.target.elsewhere.add(self.target.standing)
         self.target.standing = self.identity
         return "shop_before" if old else None
 

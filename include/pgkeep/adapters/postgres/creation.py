@@ -130,6 +130,13 @@ def mark(admin: Session, server: Server, name: str, *, owner: str) -> None:
         raise ConfigError(f"{server.label} has no role {owner}", next_step="create it, then run it again") from error
 
 
+def is_finished(admin: Session, server: Server, identity: str) -> bool:
+    """Whether the database of that OID stands there, and not as what a restore has not brought to its end yet."""
+    comment = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE oid::text = %s"
+    with translated(server):
+        return admin.execute(comment, [identity]).fetchone() not in (None, (MARK,))
+
+
 def sweep(admin: Session, server: Server, dbname: str) -> None:
     """Drops what interrupted restores of `dbname` left: a temporary name, our mark, and nobody who holds its lock.
 

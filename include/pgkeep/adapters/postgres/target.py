@@ -55,6 +55,11 @@ class PostgresTarget:
         with contextlib.closing(creation.maintenance(self.server, beside=self.dbname)) as admin:
             return occupancy.measured(admin, self.server, self.dbname)
 
+    def holds(self, identity: str) -> bool:
+        """Whether that database, if it is not half-made, stands on the server. Raises Unavailable, ConfigError."""
+        with contextlib.closing(creation.maintenance(self.server, beside=self.dbname)) as admin:
+            return creation.is_finished(admin, self.server, identity)
+
     @contextmanager
     def fresh(self, inventory: Inventory) -> Iterator["PostgresFresh"]:
         """A new database `<name>_pgkeep_<random>`; dropped on leaving unless it took its place.
