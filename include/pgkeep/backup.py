@@ -167,14 +167,16 @@ def record(replicated: Replicated, source: Source, journals: JournalStore, vault
 def release(entry: Entry, source: Source, journals: JournalStore) -> None:
     """Lets the source forget what the entry covers, after the peers themselves have shown that the journal names it.
 
-    Raises Corrupted when they do not.
+    How far that is, the signed journal says: what the entry says has travelled, and whoever may edit that could have
+    WAL thrown away that nothing covers. Raises Corrupted when they do not.
     """
-    if journals.head().journal.recorded(entry.backup) is None:
+    known = journals.head().journal.recorded(entry.backup)
+    if known is None:
         raise Corrupted(
             f"the journal of {journals.database} does not name entry {entry.sequence} any more",
             next_step=f"look at it before anything else: pgkeep list {journals.database}",
         )
-    source.release(entry)
+    source.release(known)
 
 
 # --- the steps' own steps ---------------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from fix_memory_node import MemoryNode
 from pgkeep import backup, chain, restore
 from pgkeep.errors import ConfigError, Corrupted, JournalMovedOn, NotReplicated, NotRestorable, Unavailable
-from pgkeep.model import Covered, Instant, Stored
+from pgkeep.model import Covered, Entry, Instant, Stored
 from pgkeep.plan import Point, plan
-from pgkeep.testing import MemoryFresh, MemoryTarget
+from pgkeep.testing import MemoryFresh, MemoryTarget, sample_position
 
 
 class World(MemoryNode):
@@ -345,3 +345,13 @@ def test_release_is_refused_while_the_journal_does_not_name_the_entry(world: Wor
     stranger = replace(entry, backup=replace(entry.backup, number=99))
     with pytest.raises(Corrupted, match="does not name entry"):
         backup.release(stranger, world.source, world.journals)
+
+
+def test_how_far_the_source_may_forget_stands_in_the_journal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What tasks hand on can be edited: no other slot may be moved by it, and none further."""
+    entry, released = world.full(), list[Entry]()
+    assert entry.backup.link
+    forged = replace(entry.backup.link, position=sample_position("somebody_elses_slot", lsn="FF/0"))
+    monkeypatch.setattr(world.source, "release", released.append)
+    backup.release(replace(entry, backup=replace(entry.backup, link=forged)), world.source, world.journals)
+    assert released == [entry]
