@@ -349,8 +349,12 @@ def test_release_is_refused_while_the_journal_does_not_name_the_entry(world: Wor
 
 def test_how_far_the_source_may_forget_stands_in_the_journal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What tasks hand on can be edited: no other slot may be moved by it, and none further."""
-    entry, released = world.full(), list[Entry]()
+    world.full()
+    world.source.commit(1)
+    world.hourly()
+    entry, released = world.journal.entry(), list[Entry]()
     assert entry.backup.link
+    assert entry.backup.link.position
     forged = replace(entry.backup.link, position=sample_position("somebody_elses_slot", lsn="FF/0"))
     monkeypatch.setattr(world.source, "release", released.append)
     backup.release(replace(entry, backup=replace(entry.backup, link=forged)), world.source, world.journals)
