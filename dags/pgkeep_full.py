@@ -1,6 +1,6 @@
 """### A full backup, every day
 
-    dump_database >> check_encryption >> replicate >> record >> release [>> mail_journal]
+    dump_database >> check_encryption >> replicate >> record >> release
 
 | task | when it is green |
 |---|---|
@@ -9,7 +9,6 @@
 | `replicate` | enough distinct peers have it (waits without a worker slot) |
 | `record` | the journal names it, and the journal is replicated too: now it is a backup |
 | `release` | the peers show that entry; the source may forget what it covers |
-| `mail_journal` | where `[alerts]` names somebody: the journal is on its way by mail. The backup is complete before |
 
 Every task may be killed and cleared at any point: only that task is done again, and nothing is recorded twice.
 The last error in the log of a red task says what happened and what to do next.
@@ -28,7 +27,6 @@ from pgkeep.airflow.operators import (
     ReleaseOperator,
     ReplicateOperator,
 )
-from pgkeep.airflow.watch import MailJournalOperator
 
 for database in configured():
     with database_dag(
@@ -51,6 +49,3 @@ for database in configured():
         )
 
         dump_database >> check_encryption >> replicate >> record >> release
-        if database.alerts.mail:
-            mail_journal = MailJournalOperator(task_id="mail_journal", database=database.name, entry=record.output)
-            release >> mail_journal

@@ -7,6 +7,7 @@ from airflow.sdk import conf
 
 from pgkeep.airflow.incidents import Incident, LastWords
 from pgkeep.airflow.memory import JournalMemory
+from pgkeep.journal import Journal
 from pgkeep.settings import Database, Settings
 
 Written = tuple[str, str]
@@ -70,11 +71,12 @@ def recovery(settings: Settings, incident: Incident, run_id: str) -> Written:
     )
 
 
-def journal(database: Database, *, version: int, entries: int, entry: int) -> Written:
-    """The journal itself, after full backup `entry`."""
-    return f"pgkeep: journal of {database.name}, version {version}", _text(
-        f"Full backup {entry} of {database.name} is complete. Attached is version {version} of its journal, which "
-        f"names all its {entries} backups: encrypted and signed, exactly as the peers hold it.",
+def journal(database: Database, known: Journal) -> Written:
+    """The journal itself, after a full backup."""
+    full = next((str(entry.sequence) for entry in reversed(known.entries) if entry.backup.kind == "full"), "none")
+    return f"pgkeep: journal of {database.name}, version {known.sequence}", _text(
+        f"Attached is version {known.sequence} of the journal of {database.name}, which names all its "
+        f"{len(known.entries)} entries (the last full backup: {full}), encrypted and signed, as the peers hold it.",
         "Keep this mail. When everything else is lost, it, a recipient's private key and one living peer bring the "
         "database back (docs/disaster.md). When a version that you have in a mail is higher than that of "
         f"pgkeep list {database.name}, somebody has put an older journal in its place.",

@@ -12,7 +12,6 @@ from pgkeep.airflow.operators import BackupStep, Record
 from pgkeep.airflow.outcomes import airflow_outcome
 from pgkeep.errors import ConfigError, Unavailable
 from pgkeep.freshness import Facts, Recollection, Seen
-from pgkeep.model import Entry
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -66,37 +65,26 @@ class WatchOperator(BackupStep):
 
 
 class MailJournalOperator(BackupStep):
-    """Mails the journal to the operators, byte for byte as the peers hold it. `entry`: the backup it comes after.
-
-    Hands on the version. The backup is complete before this begins, and its error says so.
-    """
-
-    template_fields = ("entry",)
-
-    def __init__(self, *, entry: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.entry = entry
+    """Mails the journal to the operators, byte for byte as the peers hold it. Hands on the version."""
 
     def execute(self, context: "Context") -> int:
         from pgkeep.airflow import delivery, letters
 
         with airflow_outcome():
-            entry, site = records.decode(Entry, self.entry), self.site()
+            site = self.site()
             alerts = site.database.alerts
             if not alerts.mail:
                 raise ConfigError("nobody is named to mail the journal to", next_step="write mail in [alerts]")
             head = site.journals.head()
             version, sealed = head.journal.sequence, site.journals.sealed(head)
-            subject, text = letters.journal(
-                site.database, version=version, entries=len(head.journal.entries), entry=entry.sequence
-            )
+            subject, text = letters.journal(site.database, head.journal)
             name = f"{site.database.slug}-journal-{version}.gpg"
             try:
                 delivery.mail(alerts, subject=subject, text=text, attachments={name: sealed})
             except Exception as error:
                 raise Unavailable(
-                    f"full backup {entry.sequence} of {self.database} is complete, but its journal was not mailed: "
-                    f"{type(error).__name__}: {error}",
+                    f"version {version} of the journal of {self.database} was not mailed: {type(error).__name__}: "
+                    f"{error}",
                     next_step=f"see that the mail server of connection {alerts.smtp} works, then clear this task",
                 ) from error
             log.info("version %s of the journal went to %s", version, ", ".join(alerts.mail))
