@@ -14,7 +14,7 @@ import pytest
 from airflow.sdk import BaseNotifier, Context
 
 from fix_mail import MailSink, mail_sink, text
-from pgkeep.airflow import memory
+from pgkeep.airflow import delivery, memory
 from pgkeep.airflow.alerts import restore_waits, run_failed, run_hangs, run_succeeded
 from pgkeep.airflow.incidents import LastWords, Letter, nothing
 from pgkeep.airflow.memory import JournalMemory
@@ -159,6 +159,25 @@ def test_callbacks_at_the_same_moment_tell_it_once(
             run = SimpleNamespace(dag_id=dag, run_id="scheduled__1")
             pool.submit(run_succeeded, cast(Context, {"dag_run": run}))
     assert sink.subjects == ["pgkeep: pgkeep_shop_full FAILED"]
+
+
+def test_what_fails_while_a_letter_is_on_its_way_is_told_too(
+    alerts: Callable[..., None], sink: MailSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes meanwhile does not wait for a slow mail server: callbacks have a time limit."""
+    alerts(MAIL)
+    send, other = delivery.send, FAILED | {"dag_run": SimpleNamespace(dag_id="pgkeep_shop_audit", run_id="x")}
+
+    def slowly(letter: Letter, *args: Any, **more: Any) -> frozenset[str]:
+        with ThreadPoolExecutor() as pool:
+            if "full" in letter.subject:
+                pool.submit(fail, other).result(timeout=60)
+        return send(letter, *args, **more)
+
+    monkeypatch.setattr(delivery, "send", slowly)
+    fail()
+    assert sink.subjects == ["pgkeep: pgkeep_shop_full FAILED", "pgkeep: pgkeep_shop_audit FAILED"]
+    assert not any(incident.outbox for incident in memory.incidents())
 
 
 def test_a_mail_says_why_what_can_be_restored_and_where_to_look(alerts: Callable[..., None], sink: MailSink) -> None:

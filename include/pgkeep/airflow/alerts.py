@@ -9,7 +9,7 @@ import asyncio
 import fcntl
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from pgkeep.settings import VARIABLE, Alerts, Settings, load
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from pgkeep.airflow.incidents import Incident
+    from pgkeep.airflow.incidents import Incident, Letter
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ MAKING = ("changes", "full")
 """The stories whose failure is that of a backup."""
 BY_HAND = ("restore",)
 """The stories whose runs have nothing to do with each other."""
+CHANGING, SENDING = "alerts-changing", "alerts-sending"
+"""Apart, so that a silent mail server keeps nobody from noting what there is to tell: callbacks have a time limit."""
 Change = Callable[["Incident", Settings], "Incident"]
 
 
@@ -135,43 +137,63 @@ def tell(dag_id: str, change: Change, *, others: bool = True) -> None:
         return
     from pgkeep.airflow import memory
 
-    with one_at_a_time():
+    with alone(CHANGING):
         before = memory.incident(dag_id)
         after = change(before, settings)
         if after != before:
             memory.keep_incident(after)  # before anything is sent: whatever happens now, it is not lost
-        waiting = [other for other in memory.incidents() if other.dag != dag_id] if others else []
-        send_all([after, *waiting], settings.alerts)
+    with alone(SENDING, wait=False) as we_are:
+        if we_are:
+            send_all(settings.alerts, of=None if others else dag_id)
 
 
-def send_all(found: Iterable["Incident"], alerts: Alerts) -> None:
-    """Sends what waits. A way that fails is left alone until the next occasion: a silent server takes half a minute."""
+def send_all(alerts: Alerts, *, of: str | None = None) -> None:
+    """Sends what waits, also what comes meanwhile; `of`: of that DAG alone.
+
+    A way that fails is left alone until the next occasion: a silent server takes half a minute.
+    """
     from pgkeep.airflow import delivery, incidents, memory
 
     failed = set[str]()
-    for incident in found:
-        left = incident
+    tried: set[Letter] = set()
+    while found := next(_waiting(failed, tried, of=of), None):
+        dag, letter = found
+        tried.add(letter)
+        taken = delivery.send(letter, alerts, but=failed)
+        failed |= {*letter.ways} - taken
+        with alone(CHANGING):
+            memory.keep_incident(incidents.delivered(memory.incident(dag), letter, taken))
+
+
+def _waiting(failed: Set[str], tried: Set["Letter"], *, of: str | None) -> Iterator[tuple[str, "Letter"]]:
+    """Letters that can be tried, with their DAGs."""
+    from pgkeep.airflow import memory
+
+    for incident in [memory.incident(of)] if of else memory.incidents():
         for letter in incident.outbox:
-            taken = delivery.send(letter, alerts, but=failed)
-            failed |= {*letter.ways} - taken
-            left = incidents.delivered(left, letter, taken)
-        if left != incident:
-            memory.keep_incident(left)
+            if letter not in tried and not {*letter.ways} <= failed:
+                yield incident.dag, letter
 
 
 @contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Callbacks of one host wait for each other, or the same letters would go twice. Where that cannot be, they go."""
+def alone(what: str, *, wait: bool = True) -> Iterator[bool]:
+    """Whether no other process of this host is at it; those that do not `wait` leave it to that one.
+
+    Where that cannot be known, as if it were so.
+    """
     home = Path(os.environ.get("AIRFLOW_HOME") or Path.home() / "airflow")
     try:
-        lock = os.open(home / "pgkeep-alerts.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(home / f"pgkeep-{what}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         log.warning("letters may go twice: %s", error)
-        yield
+        yield True
         return
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        yield False
+    else:
+        yield True
     finally:
         os.close(lock)
 
