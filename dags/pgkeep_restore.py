@@ -8,7 +8,7 @@ Trigger it with the form: which moment, where to, and whether a database that st
 |---|---|
 | `plan` | finds the entries that lead to that moment, and looks at what would be replaced; touches nothing |
 | `approve` | shows it, and waits for a person: *Browse, Required Actions* |
-| `restore` | restores beside, compares with the source table by table, and only then takes the name |
+| `restore` | restores beside, compares with what was measured at the source, and only then takes the name |
 
 Exactly the entries that were approved are read, whatever is backed up meanwhile. What stood there is not dropped: it
 stays beside, as `<name>_before_<UTC>`.
@@ -23,6 +23,7 @@ stays beside, as `<name>_before_<UTC>`.
 | red, *shown for approval* | Another database stands there now, or none. Nothing was replaced: trigger a new run. |
 | red, *not name entry .. any more* | Retention has let go of it since: trigger a new run. |
 | red, *nobody has approved* | Somebody has marked `approve` as a success: clear it, and answer it. |
+| `approve` red, *has changed since* | Airflow shows the run's first question, which holds no more: trigger a new run. |
 | red, *no private key* | This worker is not meant for restores: see `drill_queue`. |
 | `restore` up for retry | Something did not answer, or it was killed. The next try drops what is half-made. |
 

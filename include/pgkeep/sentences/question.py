@@ -89,8 +89,8 @@ def _drilled(verdict: Verdict, proposal: Proposal) -> str:
 def _promise(proposal: Proposal) -> str:
     replaced = " and the other one stays beside it" if proposal.occupant and proposal.replace else ""
     return (
-        "**Approve**: it is restored beside, compared with its source table by table, and only if it is equal it takes "
-        f"that name{replaced}. Exactly these entries are read, whatever is backed up meanwhile.\n\n"
+        "**Approve**: it is restored beside, compared with what was measured at its source, and only if it is equal it "
+        f"takes that name{replaced}. Exactly these entries are read, whatever is backed up meanwhile.\n\n"
         "**Reject**, or no answer in time: nothing happens."
     )
 
