@@ -9,7 +9,7 @@ from pgkeep import approval, backup
 from pgkeep.adapters.ipfs import IpfsVault
 from pgkeep.adapters.openpgp import OpenPgpSealer
 from pgkeep.adapters.postgres import CsvlogCapture, LogicalCapture, PostgresSource, leftovers
-from pgkeep.approval import Approved, Memory, Proposal, Rules, Where, Wish
+from pgkeep.approval import Approved, Proposal, Rules, SwapNote, Where, Wish
 from pgkeep.audit import GRACE, Audit
 from pgkeep.changes import Run
 from pgkeep.drill import Drill
@@ -100,7 +100,7 @@ class Site:
         target = self._place(wish.where, wish.dbname)
         return approval.propose(wish, self.journals, target, production=self._is_production(wish, target))
 
-    def carry_out(self, approved: Approved, *, memory: Memory, watch: Watch) -> Restored | None:
+    def carry_out(self, approved: Approved, *, note: SwapNote, watch: Watch) -> Restored | None:
         """The restore that was approved. Raises as `approval.carry_out`; ConfigError."""
         return approval.carry_out(
             approved,
@@ -108,7 +108,7 @@ class Site:
             self.vault,
             self.journals,
             self._place(approved.proposal.where, approved.proposal.dbname),
-            memory=memory,
+            note=note,
             hours=self.database.approval_hours,
             now=datetime.now(UTC),
             watch=watch,

@@ -7,7 +7,7 @@ import pytest
 
 from in_airflow.dags import Keep, connect, dag_of, entries, handed_on, run, states
 from pgkeep import records
-from pgkeep.approval import Approved, Memory, Person, Proposal, Wish
+from pgkeep.approval import Approved, Person, Proposal, SwapNote, Wish
 from pgkeep.errors import ConfigError
 from pgkeep.meter import unwatched
 from pgkeep.model import now
@@ -44,13 +44,13 @@ def test_a_try_that_was_killed_after_the_swap_is_not_repeated(keep: Keep, sandbo
     wish = Wish(point=Point(), where="production", dbname="swapped", replace=True, stale=False)
     proposal = site.propose(wish)
     yes = Approved(proposal=proposal, run="r", triggered_by="admin", by=Person(id="vera", name="vera"), time=now())
-    memory = Memory(recall=lambda: noted[-1] if noted else None, remember=noted.append)
-    first = site.carry_out(yes, memory=memory, watch=unwatched)
+    note = SwapNote(recall=lambda: noted[-1] if noted else None, remember=noted.append)
+    first = site.carry_out(yes, note=note, watch=unwatched)
     assert first
     change(sandbox, "INSERT INTO document VALUES (1000, 'since')")
-    assert site.carry_out(yes, memory=memory, watch=unwatched) is None
+    assert site.carry_out(yes, note=note, watch=unwatched) is None
     with pytest.raises(ConfigError, match="not what was shown for approval"):
-        site.carry_out(yes, memory=replace(memory, recall=lambda: None), watch=unwatched)
+        site.carry_out(yes, note=replace(note, recall=lambda: None), watch=unwatched)
     with connect(sandbox, "swapped") as connection:
         assert connection.execute("SELECT count(*), max(i) FROM document").fetchone() == (501, 1000)
         names = connection.execute("SELECT datname FROM pg_database WHERE datname ~ '^swapped_'").fetchall()

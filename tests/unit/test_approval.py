@@ -7,7 +7,7 @@ import pytest
 
 from fix_memory_node import MemoryNode
 from pgkeep import approval, records
-from pgkeep.approval import Approved, Memory, Person, Proposal, Rules, Wish
+from pgkeep.approval import Approved, Person, Proposal, Rules, SwapNote, Wish
 from pgkeep.errors import ConfigError, Corrupted, NotRestorable, Unavailable
 from pgkeep.model import Cid, Digest, Instant
 from pgkeep.plan import Point
@@ -34,14 +34,14 @@ class World(MemoryNode):
         return approval.propose(wish, self.journals, self.target, production=True)
 
     def carry_out(self, proposal: Proposal) -> Restored | None:
-        memory = Memory(recall=lambda: self.noted[-1] if self.noted else None, remember=self.noted.append)
+        note = SwapNote(recall=lambda: self.noted[-1] if self.noted else None, remember=self.noted.append)
         return approval.carry_out(
             approved(proposal),
             self.sealer,
             self.vault,
             self.journals,
             self.target,
-            memory=memory,
+            note=note,
             hours=24,
             now=datetime.fromisoformat(APPROVED) + timedelta(hours=self.later),
         )

@@ -16,7 +16,7 @@ from pgkeep.airflow import alerts
 from pgkeep.airflow.hooks import SiteHook, Sites
 from pgkeep.airflow.operators import BackupStep, Record
 from pgkeep.airflow.outcomes import airflow_outcome
-from pgkeep.approval import Approved, Memory, Person, Proposal, Rules, Wish
+from pgkeep.approval import Approved, Person, Proposal, Rules, SwapNote, Wish
 from pgkeep.errors import ConfigError, Corrupted
 from pgkeep.model import Instant, instant
 from pgkeep.progress import log_lines
@@ -130,7 +130,7 @@ class RestoreOperator(BackupStep):
             site = self.site()
             yes = approval.unsealed(_sealed(self.approved), site.sealer, run=_run(context))
             log.info(question.approved(yes))
-            done = site.carry_out(yes, memory=_memory(context), watch=log_lines(log))
+            done = site.carry_out(yes, note=_note(context), watch=log_lines(log))
             said = question.already(yes) if done is None else sentences.restored_line(done, yes.proposal.label)
             log.info(said)
             return said
@@ -196,7 +196,7 @@ def _sealed(approved: Any) -> bytes:
         raise Corrupted("the approval is damaged", next_step="clear the task approve, and answer it") from error
 
 
-def _memory(context: "Context") -> Memory:
+def _note(context: "Context") -> SwapNote:
     """Airflow keeps it for this task of this run, from try to try."""
     store = context["task_state_store"]
 
@@ -204,7 +204,7 @@ def _memory(context: "Context") -> Memory:
         found = store.get(SWAPPED)
         return None if found is None else str(found)
 
-    return Memory(recall=recall, remember=lambda identity: store.set(SWAPPED, identity))
+    return SwapNote(recall=recall, remember=lambda identity: store.set(SWAPPED, identity))
 
 
 def _triggered_by(context: "Context") -> str | None:

@@ -8,15 +8,15 @@ database that would be replaced. Whatever has changed meanwhile is not carried o
 
 from .answer import Rules, sealed, unsealed
 from .asking import mark, point, propose
-from .carrying_out import Memory, approved_plan, carry_out
+from .carrying_out import SwapNote, approved_plan, carry_out
 from .model import Approved, Person, Proposal, Where, Wish
 
 __all__ = [
     "Approved",
-    "Memory",
     "Person",
     "Proposal",
     "Rules",
+    "SwapNote",
     "Where",
     "Wish",
     "approved_plan",

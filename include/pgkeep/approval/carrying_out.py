@@ -18,7 +18,7 @@ from .model import Approved, Proposal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Memory:
+class SwapNote:
     """What a restore knows from one try to the next: the identity of the database that was about to take the place."""
 
     recall: Callable[[], str | None]
@@ -32,7 +32,7 @@ def carry_out(
     journals: JournalStore,
     target: Target,
     *,
-    memory: Memory,
+    note: SwapNote,
     hours: float,
     now: datetime,
     watch: Watch = unwatched,
@@ -45,7 +45,7 @@ def carry_out(
     proposal = approved.proposal
     require_same_place(proposal, target)
     standing = target.occupant()
-    if is_done(proposal, target, standing, made=memory.recall()):
+    if is_done(proposal, target, standing, made=note.recall()):
         return None
     require_young(approved, hours=hours, now=now)
     require_as_shown(proposal, standing)
@@ -53,7 +53,7 @@ def carry_out(
 
     def last_look(fresh: Fresh) -> None:
         require_as_shown(proposal, target.occupant())
-        memory.remember(fresh.identity)
+        note.remember(fresh.identity)
 
     return restore.restore(
         way,
