@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from hypothesis import given
@@ -31,7 +32,7 @@ ledgers = st.builds(
     database=st.just("shop"),
     number=st.integers(0, 50),
     audits=st.dictionaries(st.integers(1, 50).map(str), moments, max_size=5),
-    read=st.dictionaries(names, st.dictionaries(st.sampled_from(PEERS), st.integers(0, 50), max_size=3), max_size=6),
+    read=st.dictionaries(names, st.dictionaries(st.sampled_from(PEERS), st.integers(-50, 50), max_size=3), max_size=6),
     litter=st.dictionaries(names, sights, max_size=6),
 )
 
@@ -146,9 +147,28 @@ def test_together_they_know_the_last_reading_and_the_first_sight(found: list[Led
         assert together.number >= ledger.number
         for cid, peers in ledger.read.items():
             for peer, number in peers.items():
-                assert (together.last_read(Cid(cid), PeerId(peer)) or 0) >= number
+                last = together.last_read(Cid(cid), PeerId(peer))
+                assert last is not None
+                assert abs(last) >= abs(number)
+                assert last <= number or abs(last) > abs(number), "nobody has read it since: it is damaged still"
         for cid, seen in ledger.litter.items():
             assert together.litter[cid].version <= seen.version
+
+
+def ledger_saying(number: int) -> Ledger:
+    """After that audit, which was the last that read a copy; below zero: and got other bytes."""
+    return replace(blank("shop"), number=abs(number), read={"bafy1": {"bob": number}})
+
+
+@given(st.integers(1, 50), st.integers(1, 50), st.booleans())
+def test_damage_is_forgotten_only_when_a_later_audit_has_read_the_very_bytes(
+    whole: int, damaged: int, first: bool
+) -> None:
+    found = [ledger_saying(whole), ledger_saying(-damaged)]
+    together = merged(found if first else reversed(found), "shop")
+    copy = held(1, 10)
+    others = [held(2, 1), held(3, 1)]  # never read: they come first
+    assert (copy in due([copy, *others], together, share=0.01)) == (damaged >= whole)
 
 
 @given(ledgers)

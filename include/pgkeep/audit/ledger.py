@@ -20,10 +20,7 @@ from pgkeep.ports import Listing, Sealer, Vault
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
-
-DAMAGED = -1
-"""In place of an audit: the last one that read that copy did not get the very bytes."""
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +36,8 @@ class Sight:
 class Ledger:
     """After audit `number`. `audits`: when each ended that is still of interest, by its number.
 
-    `read`: by CID and peer, the last audit that got the very bytes there, or DAMAGED. `litter`: by CID, where the
-    journal stood when an audit first saw it.
+    `read`: by CID and peer, the last audit that read that copy; with a minus before it, it did not get the very bytes.
+    `litter`: by CID, where the journal stood when an audit first saw it.
     """
 
     format: int
@@ -51,7 +48,7 @@ class Ledger:
     litter: Mapping[str, Sight]
 
     def last_read(self, cid: Cid, peer: PeerId) -> int | None:
-        """The audit that last read that copy back, or None."""
+        """The audit that last read that copy back, or None; below zero: it was damaged then."""
         return self.read.get(cid, {}).get(peer)
 
     @property
@@ -89,7 +86,13 @@ def _together(one: Ledger, other: Ledger) -> Ledger:
 
 
 def _last(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
-    return {peer: max(known[peer] for known in (one, other) if peer in known) for peer in {**one, **other}}
+    """The newer word; of two that are equally new, that it is damaged: it is read once more then."""
+    peers = {**one, **other}
+    return {peer: max((known[peer] for known in (one, other) if peer in known), key=_newness) for peer in peers}
+
+
+def _newness(last: int) -> tuple[int, bool]:
+    return abs(last), last < 0
 
 
 def _first(one: Sight, other: Sight | None) -> Sight:

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from pgkeep.audit import litter
 from pgkeep.audit.holdings import Held, Standing, Versions, holdings, standing, versions
-from pgkeep.audit.ledger import DAMAGED, Ledger, Ledgers, following, merged, sight
+from pgkeep.audit.ledger import Ledger, Ledgers, following, merged, sight
 from pgkeep.audit.proofs import Proofs
 from pgkeep.audit.report import PeerAccount, Problem, Report
 from pgkeep.audit.surroundings import surroundings
@@ -192,9 +192,10 @@ def _read(scene: Scene, proofs: Proofs) -> dict[str, dict[str, int]]:
 
 
 def _turn(held: Held, ledger: Ledger, proofs: Proofs) -> int:
+    this = ledger.number + 1
     if held in proofs.whole:
-        return ledger.number + 1
-    return DAMAGED if held in proofs.damaged else last_turn(held, ledger)
+        return this
+    return -this if held in proofs.damaged else last_turn(held, ledger)
 
 
 def _since(ledger: Ledger, held: Sequence[Held]) -> Instant | None:
