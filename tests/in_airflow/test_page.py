@@ -144,6 +144,19 @@ def test_at_a_glance_what_is_too_old(server: FastAPI, world: World) -> None:
     assert "that a drill has proven is" not in text
 
 
+def test_at_a_glance_what_an_audit_left_damaged(server: FastAPI, world: World) -> None:
+    entry = full(world)
+    world.site("shop").drill(origin=ORIGIN, watch=unwatched)
+    world.vault.peers[2].worn = True
+    world.vault.peers[2].lose(entry.backup.parts[0].cid)
+    assert world.site("shop").audit(share=1.0, patience=0.0, watch=unwatched).run().wrong
+    database = Database(name="shop", connection="source", scratch="scratch", newest_hours=1e5, proven_days=1e5)
+    text = shown(server, {"shop": world.journals}, database)
+    assert "<strong>1 of 1</strong> database needs somebody" in text
+    assert "its copy at carol is damaged, and could not be repaired" in text
+    assert "pgkeep audit shop --share 1" in text
+
+
 @pytest.mark.parametrize(
     ("state", "minutes", "said"),
     [

@@ -30,6 +30,7 @@ def facts(of: Journal, *, hour: float, audited: float | None = None) -> Facts:
         remembered=(),
         lineage={of.sequence: Cid("head")},
         audited=None if audited is None else at(audited),
+        damage=None,
         drills=True,
         retained=None,
         shortages=(),
@@ -81,6 +82,15 @@ def test_drills_and_audits_that_do_not_come() -> None:
     assert topics(facts(DAYS, hour=24 * 4, audited=20)) == ["newest", "audit"]
     assert topics(facts(DAYS, hour=24 * 4, audited=30)) == ["newest"]
     assert topics(facts(DAYS, hour=24 * 9, audited=24 * 9)) == ["newest", "proven"]
+
+
+def test_what_an_audit_left_damaged_is_grave_whatever_its_age() -> None:
+    found = replace(facts(DAYS, hour=7, audited=3), damage="dump of entry 2 (bafy): no whole copy is left")
+    assert topics(found) == ["damaged", "newest"]
+    said = error("shop", judge(found, LIMITS))
+    assert isinstance(said, Corrupted)
+    assert f"which ended at {at(3)}, found what it could not mend: dump of entry 2" in said.what
+    assert "see docs/operating.md, 'The audit'; then: pgkeep audit shop --share 1" in said.next_step
 
 
 def test_a_source_that_keeps_too_much() -> None:

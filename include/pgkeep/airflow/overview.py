@@ -4,7 +4,8 @@ Facts and their ages. How old is too old is judged by `freshness`, as the watch 
 says what to do about it.
 """
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -16,6 +17,9 @@ from pgkeep.model import Entry, Instant
 from pgkeep.plan import Point, RecoveryPlan, plan
 from pgkeep.progress import human_time
 from pgkeep.sentences import counted, moment
+
+SHOWN_AT: Mapping[str, str] = {"damaged": "audit"}
+"""Concerns that are shown at a fact of another name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +37,14 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What was found out about a database. `audited`: when the last audit ended, None: there was none yet."""
+    """What was found out about a database. `audited`: when the last audit ended, None: there was none yet.
+
+    `damage`: what it could not mend, None: nothing.
+    """
 
     head: Head
     audited: Instant | None
+    damage: str | None
 
     @property
     def journal(self) -> Journal:
@@ -64,11 +72,13 @@ def facts(known: Known, *, now: datetime) -> tuple[Fact, ...]:
 
 
 def judged(found: Sequence[Fact], concerns: Sequence[Concern]) -> tuple[tuple[Fact, ...], tuple[str, ...]]:
-    """The facts, with what is to be done where one is too old; and what else is to be done."""
-    steps = {str(concern.topic): f"{concern.what}. Next: {concern.next_step}" for concern in concerns}
-    facts = tuple(replace(fact, next_step=fact.next_step or steps.get(fact.topic, "")) for fact in found)
+    """The facts, with what is to be done where one is too old, or bad; and what else is to be done."""
+    steps = defaultdict[str, list[str]](list)
+    for concern in concerns:
+        steps[SHOWN_AT.get(concern.topic, concern.topic)].append(f"{concern.what}. Next: {concern.next_step}")
+    facts = tuple(replace(fact, next_step=fact.next_step or "; ".join(steps[fact.topic])) for fact in found)
     known = {fact.topic for fact in found}
-    return facts, tuple(step for topic, step in steps.items() if topic not in known)
+    return facts, tuple(step for topic, each in steps.items() for step in each if topic not in known)
 
 
 def _newest(way: RecoveryPlan, journal: Journal, age: Callable[[Instant], str]) -> Fact:

@@ -142,17 +142,22 @@ def known(store: JournalStore) -> Known:
     listing = store.search.listing()
     ledgers = Ledgers(database=store.database, vault=store.vault, sealer=store.sealer, copies=store.copies)
     head = store.search.head(listing)
-    return Known(head=head, audited=merged(ledgers.find(listing).values(), store.database).ended)
+    ledger = merged(ledgers.find(listing).values(), store.database)
+    return Known(head=head, audited=ledger.ended, damage=ledger.damage)
 
 
 def concerns(found: Known, database: Database, *, now: datetime) -> tuple[Concern, ...]:
-    """What is too old, and what else the journal alone shows; of the rest the watch tells. Raises Corrupted."""
+    """What is too old, what an audit left damaged, and what else the journal shows; of the rest the watch tells.
+
+    Raises Corrupted.
+    """
     known = Facts(
         head=found.head,
         now=now,
         remembered=(),
         lineage={found.journal.sequence: found.head.cid},
         audited=found.audited,
+        damage=found.damage,
         drills=database.scratch is not None,
         retained=None,
         shortages=(),

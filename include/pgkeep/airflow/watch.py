@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LEFT_TO_OTHERS = ("damaged",)
+"""One incident, one letter: the audit's own run fails while something is damaged, and tells it."""
+
 
 class WatchOperator(BackupStep):
     """Fails with one clear sentence when something is late, or about to be: see `pgkeep.freshness`. Hands on `Seen`.
@@ -40,6 +43,7 @@ class WatchOperator(BackupStep):
             memory = JournalMemory(slug, further=tuple(self._told(context)))
             facts, concerns = preflight.look(site, memory)
             looked_at(facts, slug=slug)
+        concerns = tuple(concern for concern in concerns if concern.topic not in LEFT_TO_OTHERS)
         with airflow_outcome(topics=sorted({concern.topic for concern in concerns})):
             if concerns:
                 raise freshness.error(self.database, concerns)

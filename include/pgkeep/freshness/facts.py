@@ -10,7 +10,7 @@ from pgkeep.journal import Head, Journal
 from pgkeep.model import Cid, Instant
 from pgkeep.plan import Point, RecoveryPlan, plan
 
-Topic = Literal["rollback", "clock", "newest", "proven", "audit", "retained", "copies", "keys"]
+Topic = Literal["rollback", "clock", "newest", "proven", "audit", "damaged", "retained", "copies", "keys"]
 """What a concern is about. Somebody who was told of one is not told of it again before it is over."""
 
 
@@ -79,7 +79,8 @@ class KeyTrouble:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What is known. `lineage`: the journal's versions by number, as the newest one vouches for them. `audited`: when
-    the last audit ended, None: there was none yet. `drills`: whether there are any.
+    the last audit ended, None: there was none yet; `damage`: what it could not mend, None: nothing. `drills`: whether
+    there are any.
 
     `retained`: bytes that the source keeps, None: not known, or nothing. `shortages`: of what a restore of the newest
     moment needs.
@@ -90,6 +91,7 @@ class Facts:
     remembered: tuple[Recollection, ...]
     lineage: Mapping[int, Cid]
     audited: Instant | None
+    damage: str | None
     drills: bool
     retained: int | None
     shortages: tuple[Shortage, ...]

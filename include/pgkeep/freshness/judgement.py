@@ -13,6 +13,7 @@ from pgkeep.progress import human_size, human_time
 CLOCKS_APART = timedelta(minutes=10)
 """That far two machines' clocks may differ."""
 GRAVEST_FIRST = (Corrupted, ConfigError, Overdue, NotReplicated)
+MEND = "see docs/operating.md, 'The audit'"
 REFUSED = "see docs/operating.md, 'A journal that is refused'"
 
 
@@ -24,6 +25,7 @@ def judge(facts: Facts, limits: Limits) -> tuple[Concern, ...]:
         *_newest(facts, limits.newest),
         *_proven(facts, limits.proven),
         *_audit(facts, limits.audit),
+        *_damaged(facts),
         *_retained(facts, limits.retained),
         *_copies(facts),
         *_keys(facts),
@@ -129,6 +131,16 @@ def _audit(facts: Facts, limit: timedelta) -> Iterator[Concern]:
             kind=Overdue,
             what=f"{ended}, {_ago(since, facts)}; {_words(limit)} are allowed",
             next_step=f"see why audits do not run, or do not end; then: pgkeep audit {facts.journal.database}",
+        )
+
+
+def _damaged(facts: Facts) -> Iterator[Concern]:
+    if facts.damage is not None:
+        yield Concern(
+            topic="damaged",
+            kind=Corrupted,
+            what=f"the last audit, which ended at {facts.audited}, found what it could not mend: {facts.damage}",
+            next_step=f"{MEND}; then: pgkeep audit {facts.journal.database} --share 1",
         )
 
 

@@ -63,13 +63,14 @@ def _facts(site: Site, memory: Memory) -> Facts:
     listing = site.journals.search.listing()
     head = site.journals.search.head(listing)
     ledgers = site.audit(patience=0.0, watch=unwatched).ledgers.find(listing)
-    now = datetime.now(UTC)
+    known, now = merged(ledgers.values(), site.database.name), datetime.now(UTC)
     return Facts(
         head=head,
         now=now,
         remembered=remembered,
         lineage=lineage(site, head, remembered),
-        audited=merged(ledgers.values(), site.database.name).ended,
+        audited=known.ended,
+        damage=known.damage,
         drills=site.scratch is not None,
         retained=_retained(site),
         shortages=tuple(_shortages(head, site)),
