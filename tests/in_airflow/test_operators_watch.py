@@ -1,17 +1,20 @@
 """The watch as a step, over the doubles: what it tells, what it leaves to others, and what is tried again."""
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowFailException
 
 from in_airflow import steps
 from in_airflow.steps import dump
 from in_airflow.world import World
 from pgkeep import records
+from pgkeep.airflow.memory import SEEN, store
 from pgkeep.airflow.watch import WatchOperator
-from pgkeep.errors import Corrupted
+from pgkeep.errors import Corrupted, NotReplicated
 from pgkeep.freshness import Seen
 from pgkeep.meter import unwatched
 
@@ -19,11 +22,12 @@ pytestmark = pytest.mark.usefixtures("airflow_database")
 
 
 @pytest.fixture
-def kept(world: World) -> World:
-    """One backup; the doubles' source shows a moment long ago."""
+def kept(world: World) -> Iterator[World]:
+    """One backup; the doubles' source shows a moment long ago. What was seen of its journal is forgotten in the end."""
     world.settings["newest_hours"] = 1e6
     steps.record(world, steps.replicated(world, dump(world)))
-    return world
+    yield world
+    store().delete(f"{SEEN}shop")
 
 
 def watch(world: World, *, attempt: int = 1) -> Seen:
@@ -40,3 +44,24 @@ def test_what_an_audit_left_damaged_is_told_by_the_audit_alone(kept: World) -> N
     with pytest.raises(Corrupted):
         kept.site("shop").audit(share=1.0, patience=0.0, watch=unwatched).run().require_well()
     assert watch(kept).entry == 1
+
+
+def test_a_peer_that_is_away_for_a_minute_is_not_told_beside_other_trouble(kept: World) -> None:
+    kept.settings["newest_hours"] = 1.0
+    kept.vault.peers[2].up = False
+    for attempt in (1, 4):
+        with pytest.raises(NotReplicated, match=r"the newest moment .* has 2 copies instead of 3"):
+            watch(kept, attempt=attempt)
+    with pytest.raises(AirflowFailException, match=r"the newest moment .* has 2 copies instead of 3"):
+        watch(kept, attempt=5)
+    kept.vault.peers[2].up = True
+    with pytest.raises(AirflowFailException) as caught:
+        watch(kept, attempt=2)
+    assert "copies" not in str(caught.value)
+
+
+def test_copies_that_stay_missing_are_told_in_the_end(kept: World) -> None:
+    kept.vault.peers[2].up = False
+    for attempt in (1, 5):
+        with pytest.raises(NotReplicated):
+            watch(kept, attempt=attempt)

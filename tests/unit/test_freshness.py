@@ -107,6 +107,18 @@ def test_missing_copies_are_one_error_with_the_worst_of_them() -> None:
     assert "entry 4, which the newest moment needs, has 0 copies instead of 3 (fewer than wanted: 2, 4)" in found.what
 
 
+def test_missing_copies_are_waited_for_beside_anything_else() -> None:
+    shortages = (Shortage(entry=2, have=2, want=3),)
+    concerns = judge(replace(facts(DAYS, hour=7, audited=3), shortages=shortages), LIMITS)
+    assert [concern.topic for concern in concerns] == ["newest", "copies"]
+    waiting, last = (error("shop", concerns, last_try=last) for last in (False, True))
+    assert isinstance(waiting, NotReplicated)
+    assert (waiting.have, waiting.want, waiting.transient) == (2, 3, True)
+    assert isinstance(last, Overdue)
+    assert str(waiting) == str(last)
+    assert isinstance(error("shop", concerns[:1], last_try=False), Overdue), "waiting does not make it younger"
+
+
 def test_keys_that_expire_and_keys_that_have() -> None:
     soon = KeyTrouble(what="the recipient expires", next_step="extend it", fatal=False)
     spent = KeyTrouble(what="the node's own key has expired", next_step="extend that", fatal=True)

@@ -26,6 +26,7 @@ LEFT_TO_OTHERS = ("damaged",)
 class WatchOperator(BackupStep):
     """Fails with one clear sentence when something is late, or about to be: see `pgkeep.freshness`. Hands on `Seen`.
 
+    While copies are missing it is tried again, whatever else is wrong: nobody is told of a peer's short absence.
     Needs the node's own key, and no recipient's. Its inlet is the asset of the full backups: the newest event tells of
     a version of the journal that existed, beside what the last run has seen.
     """
@@ -46,7 +47,7 @@ class WatchOperator(BackupStep):
         concerns = tuple(concern for concern in concerns if concern.topic not in LEFT_TO_OTHERS)
         with airflow_outcome(topics=sorted({concern.topic for concern in concerns})):
             if concerns:
-                raise freshness.error(self.database, concerns)
+                raise freshness.error(self.database, concerns, last_try=is_last_try(context))
         with airflow_outcome():  # last: a notifier that cannot be made hides nothing
             delivery.require_notifiers(site.database.alerts)
         seen = freshness.sight(facts.head)
@@ -67,6 +68,12 @@ class WatchOperator(BackupStep):
                     where=f"the newest event of Airflow's asset {asset.name}",
                     forget=f"make a full backup, which gives {asset.name} another event",
                 )
+
+
+def is_last_try(context: "Context") -> bool:
+    """Whether Airflow has no retries left for this task."""
+    ti = context["ti"]
+    return ti.try_number > ti.max_tries
 
 
 class MailJournalOperator(BackupStep):

@@ -33,15 +33,16 @@ def judge(facts: Facts, limits: Limits) -> tuple[Concern, ...]:
     return tuple(sorted(found, key=lambda concern: GRAVEST_FIRST.index(concern.kind)))
 
 
-def error(database: str, concerns: Sequence[Concern]) -> PgkeepError:
-    """All of them in one: of the gravest kind."""
-    first = concerns[0]
+def error(database: str, concerns: Sequence[Concern], *, last_try: bool = True) -> PgkeepError:
+    """All of them in one: of the gravest kind. Before the last try, of the kind that is tried again if copies are
+    missing, whatever else there is: a peer that is started anew is back in a minute.
+    """
     what = f"{database}: " + "; ".join(concern.what for concern in concerns)
     step = "; ".join(dict.fromkeys(concern.next_step for concern in concerns))
-    if first.shortage is None:
-        return first.kind(what, next_step=step)
-    have, want = first.shortage.have, first.shortage.want
-    return NotReplicated(what, next_step=step, have=have, want=want, holders={})
+    short = next((concern.shortage for concern in concerns[: 1 if last_try else None] if concern.shortage), None)
+    if short is None:
+        return concerns[0].kind(what, next_step=step)
+    return NotReplicated(what, next_step=step, have=short.have, want=short.want, holders={})
 
 
 # --- one by one --------------------------------------------------------------------------------------------------
