@@ -1,6 +1,7 @@
 """One database at a glance: what is said of a journal, and what somebody has to do about it."""
 
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -12,6 +13,10 @@ from pgkeep.freshness import Concern
 from pgkeep.journal import Head
 from pgkeep.model import Cid, Instant
 from pgkeep.testing import MemoryTarget
+from unit.test_retention import judged as judged_by_drills
+from unit.test_retention import verdict
+
+START = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 class World(MemoryNode):
@@ -94,6 +99,23 @@ def test_what_is_wrong_with_an_audit_is_said_at_the_audit() -> None:
     assert fact.next_step == "one is lost. Next: look; it is late. Next: see why"
     assert more == ("one expires. Next: extend it",)
     assert judged([Fact(topic="newest", said="nothing")], [lost])[1] == ("one is lost. Next: look",)
+
+
+def test_a_full_backup_that_is_recorded_late_is_not_the_newest(world: World) -> None:
+    world.full()
+    world.source.commit(10)
+    late = world.run.full()
+    world.source.commit(10)
+    newest = world.full()
+    number = world.run.finish(late).sequence
+    assert number > newest.sequence
+    head = Head(journal=judged_by_drills(world.journal, newest.sequence, number), cid=Cid("it"))
+    known = Known(head=head, audited=world.audited, damage=None)
+    found = {fact.topic: fact for fact in facts(known, now=datetime.fromisoformat(newest.backup.cut.time))}
+    assert found["proven"].said.startswith(f"entry {newest.sequence},")
+    refuted = replace(head.journal, verdicts=(verdict(number, failure="it differs"), verdict(newest.sequence)))
+    found = {fact.topic: fact for fact in facts(replace(known, head=replace(head, journal=refuted)), now=START)}
+    assert found["proven"].next_step == "", "what was proven since is newer"
 
 
 def test_a_gap_without_its_full_backup_is_the_thing_to_do(world: World) -> None:

@@ -85,7 +85,7 @@ def _newest(way: RecoveryPlan, journal: Journal, age: Callable[[Instant], str]) 
     shown = way.last.backup.cut.time
     steps = f", and the changes up to entry {way.last.sequence}" if way.steps else ""
     order = chain.places(journal)  # not by the times: a clock may have been wrong
-    last = max(journal.entries, key=lambda entry: (order[entry.sequence], entry.sequence))
+    last = max(journal.entries, key=lambda entry: chain.rank(entry, order))
     lost = order[last.sequence] > order[way.last.sequence]
     return Fact(
         topic="newest",
@@ -98,8 +98,8 @@ def _newest(way: RecoveryPlan, journal: Journal, age: Callable[[Instant], str]) 
 
 
 def _proven(journal: Journal, age: Callable[[Instant], str]) -> Fact:
-    fulls = [entry for entry in journal.entries if entry.backup.kind == "full"]
-    proven = next((entry for entry in reversed(fulls) if journal.is_proven(entry)), None)
+    fulls = chain.fulls(journal)
+    proven = next(reversed(chain.proven(journal)), None)
     bad = next((entry for entry in reversed(fulls) if _failure(journal, entry)), None)
     said, more = "nothing", ""
     next_step = "" if proven else f"restore one to see: pgkeep drill {journal.database} (docs/operating.md, Drills)"
@@ -109,7 +109,7 @@ def _proven(journal: Journal, age: Callable[[Instant], str]) -> Fact:
         said = f"entry {proven.sequence}, {age(proven.backup.cut.time)}"
         took = human_time(verdict.ways[0].seconds)
         more = f"came back equal in {took}, from {verdict.name}; drilled {age(verdict.time)}"
-    if bad is not None and (proven is None or bad.sequence >= proven.sequence):
+    if bad is not None and (proven is None or fulls.index(bad) >= fulls.index(proven)):
         next_step = f"the drill of entry {bad.sequence} failed: {_failure(journal, bad)} (docs/operating.md, Drills)"
     return Fact(topic="proven", said=said, more=more, next_step=next_step)
 

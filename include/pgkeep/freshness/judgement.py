@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from pgkeep.chain import places
+from pgkeep import chain
 from pgkeep.errors import ConfigError, Corrupted, NotReplicated, Overdue, PgkeepError
 from pgkeep.freshness.facts import Concern, Facts, Limits, contradicting, newest
 from pgkeep.journal import Journal
@@ -103,9 +103,7 @@ def _proven(facts: Facts, limit: timedelta) -> Iterator[Concern]:
     journal = facts.journal
     if not (facts.drills and journal.entries):
         return
-    order = places(journal)
-    fulls = sorted(filter(journal.is_proven, journal.entries), key=lambda e: (order[e.sequence], e.sequence))
-    proven = fulls[-1] if fulls else None
+    proven = next(reversed(chain.proven(journal)), None)
     since = _shown(proven) if proven else _first_line(journal)
     if _age(since, facts) > limit:
         found = (
