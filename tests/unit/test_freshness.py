@@ -1,6 +1,6 @@
 """What is late, wrong, or about to be: judged by the journal's own numbers and times, whatever the clocks say."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgkeep.errors import ConfigError, Corrupted, NotReplicated, Overdue
-from pgkeep.freshness import Facts, KeyTrouble, Limits, Recollection, Seen, Shortage, error, judge, later, sight
+from pgkeep.freshness import Facts, Limits, Recollection, Seen, Shortage, error, judge, later, sight
 from pgkeep.journal import Head, Journal
 from pgkeep.model import Cid, instant
 from unit.test_plan import at, journal
@@ -18,6 +18,15 @@ HOUR, DAY, YEAR = timedelta(hours=1), timedelta(days=1), timedelta(days=365)
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 LIMITS = Limits(newest=3 * HOUR, proven=8 * DAY, audit=3 * DAY, retained=1000)
 DAYS = judged(journal(("gap", 1), ("full", 1), ("changes", 2), ("changes", 3)), 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What is wrong with a key."""
+
+    what: str
+    next_step: str
+    fatal: bool
 
 
 def facts(of: Journal, *, hour: float, audited: float | None = None) -> Facts:
@@ -120,8 +129,8 @@ def test_missing_copies_are_waited_for_beside_anything_else() -> None:
 
 
 def test_keys_that_expire_and_keys_that_have() -> None:
-    soon = KeyTrouble(what="the recipient expires", next_step="extend it", fatal=False)
-    spent = KeyTrouble(what="the node's own key has expired", next_step="extend that", fatal=True)
+    soon = Said(what="the recipient expires", next_step="extend it", fatal=False)
+    spent = Said(what="the node's own key has expired", next_step="extend that", fatal=True)
     assert isinstance(error("shop", judge(replace(facts(DAYS, hour=4), keys=(soon,)), LIMITS)), Overdue)
     both = error("shop", judge(replace(facts(DAYS, hour=4), keys=(soon, spent)), LIMITS))
     assert isinstance(both, ConfigError)

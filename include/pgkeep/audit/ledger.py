@@ -64,7 +64,7 @@ def blank(database: str) -> Ledger:
     return Ledger(format=FORMAT, database=database, number=0, audits={}, read={}, litter={}, damage=None)
 
 
-def sight(journal: Journal) -> Sight:
+def standpoint(journal: Journal) -> Sight:
     """Where the journal stands. By its last line, not its latest moment: a clock that was ahead once is forgotten."""
     if not journal.entries:
         return Sight(version=journal.sequence, cut=journal.written, recorded=journal.written)

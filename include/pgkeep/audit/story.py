@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from pgkeep.audit import litter
 from pgkeep.audit.holdings import Held, Standing, Versions, holdings, standing, versions
-from pgkeep.audit.ledger import Ledger, Ledgers, following, merged, sight
+from pgkeep.audit.ledger import Ledger, Ledgers, following, merged, standpoint
 from pgkeep.audit.proofs import Proofs
 from pgkeep.audit.report import PeerAccount, Problem, Report, damage
 from pgkeep.audit.surroundings import surroundings
@@ -125,7 +125,7 @@ class Audit:
         """Nothing that goes wrong here endangers a backup: it is swept another day."""
         patience = min(self.patience, litter.PATIENCE)
         sweep = litter.Sweep(source=self.source, journals=self.journals, grace=self.grace, patience=patience)
-        if not scene.litter.ripe(sight(scene.found.newest), self.grace):
+        if not scene.litter.ripe(standpoint(scene.found.newest), self.grace):
             return litter.NOTHING  # and nobody is asked to stand still
         try:
             swept = sweep.run(scene.ledger, scene.ledgers)
