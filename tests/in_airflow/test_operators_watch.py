@@ -37,13 +37,14 @@ def watch(world: World, *, attempt: int = 1) -> Seen:
     return records.decode(Seen, step.execute(cast(Context, {"ti": ti})))
 
 
-def test_what_an_audit_left_damaged_is_told_by_the_audit_alone(kept: World) -> None:
+def test_what_an_audit_left_damaged_is_told_by_the_audit_alone(kept: World, caplog: pytest.LogCaptureFixture) -> None:
     (entry,) = kept.journals.head().journal.entries
     kept.vault.peers[2].worn = True
     kept.vault.peers[2].lose(entry.backup.parts[0].cid)
     with pytest.raises(Corrupted):
         kept.site("shop").audit(share=1.0, patience=0.0, watch=unwatched).run().require_well()
     assert watch(kept).entry == 1
+    assert "its copy at carol is damaged, and could not be repaired (told by the audit's own run)" in caplog.text
 
 
 def test_a_peer_that_is_away_for_a_minute_is_not_told_beside_other_trouble(kept: World) -> None:

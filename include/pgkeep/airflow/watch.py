@@ -44,6 +44,8 @@ class WatchOperator(BackupStep):
             memory = JournalMemory(slug, further=tuple(self._told(context)))
             facts, concerns = preflight.look(site, memory)
             looked_at(facts, slug=slug)
+        for concern in (found for found in concerns if found.topic in LEFT_TO_OTHERS):
+            log.warning("%s (told by the audit's own run). Next: %s", concern.what, concern.next_step)
         concerns = tuple(concern for concern in concerns if concern.topic not in LEFT_TO_OTHERS)
         with airflow_outcome(topics=sorted({concern.topic for concern in concerns})):
             if concerns:
@@ -51,7 +53,7 @@ class WatchOperator(BackupStep):
         with airflow_outcome():  # last: a notifier that cannot be made hides nothing
             delivery.require_notifiers(site.database.alerts)
         seen = freshness.sight(facts.head)
-        log.info("%s can be restored as it was at %s: all is as it should be", self.database, seen.moment)
+        log.info("%s can be restored as it was at %s: all that is watched is well", self.database, seen.moment)
         return records.encode(seen)
 
     def _told(self, context: "Context") -> Iterator[Recollection]:
