@@ -77,6 +77,23 @@ def places(journal: Journal) -> Mapping[int, int]:
     }
 
 
+def rank(entry: Entry, order: Mapping[int, int]) -> tuple[int, int]:
+    """What to sort entries by, where `order` is the journal's `places`: oldest first."""
+    return order[entry.sequence], entry.sequence
+
+
+def fulls(journal: Journal) -> tuple[Entry, ...]:
+    """The full backups in the order of what they show, oldest first. Raises Corrupted: the chain is broken."""
+    order = places(journal)
+    found = (entry for entry in journal.entries if entry.backup.kind == "full")
+    return tuple(sorted(found, key=lambda full: rank(full, order)))
+
+
+def proven(journal: Journal) -> tuple[Entry, ...]:
+    """Those of them that a drill has proven; the last is the newest. Raises Corrupted: the chain is broken."""
+    return tuple(full for full in fulls(journal) if journal.is_proven(full))
+
+
 def since_last_gap(journal: Journal) -> tuple[Entry, ...]:
     """The last links that are joined to each other; the first of them is a gap, or the beginning."""
     found = links(journal)

@@ -171,16 +171,11 @@ class Findings:
 def carrying(journal: Journal, full: Entry) -> RecoveryPlan | None:
     """The way to a full backup's moment from the one before it, by the changes alone. None: nothing carries so far."""
     order = chain.places(journal)
-    before = [
-        entry
-        for entry in journal.entries
-        if entry.backup.kind == "full" and order[entry.sequence] < order[full.sequence]
-    ]
+    before = [other for other in chain.fulls(journal) if order[other.sequence] < order[full.sequence]]
     if not before:
         return None
-    previous = max(before, key=lambda entry: (order[entry.sequence], entry.sequence))
     with contextlib.suppress(NotRestorable):
-        return plan(journal, Point(entry=full.sequence, base=previous.sequence))
+        return plan(journal, Point(entry=full.sequence, base=before[-1].sequence))
     return None
 
 

@@ -105,7 +105,7 @@ def _to_latest(journal: Journal, point: Point) -> RecoveryPlan:
     journal.entry()  # without any at all, that is what has to be said
     # In the chain's order: a clock may have been wrong. A full backup is recorded after what begins at its moment.
     order = chain.places(journal)
-    moments = sorted(journal.entries, key=lambda e: (order[e.sequence], e.sequence), reverse=True)
+    moments = sorted(journal.entries, key=lambda entry: chain.rank(entry, order), reverse=True)
     for entry in () if point.base else moments:
         with contextlib.suppress(NotRestorable):
             return _to_entry(journal, entry, point)

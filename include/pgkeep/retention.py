@@ -57,14 +57,12 @@ class Fate:
 
 def choose(journal: Journal, policy: Policy) -> tuple[Fate, ...]:
     """The fate of every entry, in the journal's order. Raises Corrupted: the chain is broken."""
-    order = chain.places(journal)
-    fulls = sorted((e for e in journal.entries if e.backup.kind == "full"), key=lambda full: _key(full, order))
-    proven = [full for full in fulls if journal.is_proven(full)]
+    fulls, proven = chain.fulls(journal), chain.proven(journal)
     if len(proven) < policy.min_full:
         few = f"only {len(proven)} of {policy.min_full} full backups are proven: nothing goes before drills prove more"
         return tuple(Fate(entry=entry, reasons=(few,)) for entry in journal.entries)
     reasons = defaultdict[int, list[str]](list)
-    _keep_span(journal, policy, proven[-1], order, reasons)
+    _keep_span(journal, policy, proven[-1], reasons)
     _keep_fulls(journal, policy, fulls, proven, reasons)
     fates = tuple(Fate(entry=entry, reasons=tuple(reasons[entry.sequence])) for entry in journal.entries)
     require_harmless(journal, tuple(fate.entry for fate in fates if fate.stays), min_full=policy.min_full)
@@ -88,16 +86,16 @@ def require_harmless(journal: Journal, staying: tuple[Entry, ...], *, min_full: 
 # --- the span ----------------------------------------------------------------------------------------------------
 
 
-def _keep_span(
-    journal: Journal, policy: Policy, proven: Entry, order: Mapping[int, int], reasons: Mapping[int, list[str]]
-) -> None:
-    ways = bases(journal)
+def _keep_span(journal: Journal, policy: Policy, proven: Entry, reasons: Mapping[int, list[str]]) -> None:
+    ways, order = bases(journal), chain.places(journal)
     needed = {"the newest proven full backup": proven, "the newest moment": plan(journal, Point()).base}
-    moments = sorted((e for e in journal.entries if e.sequence in ways), key=lambda entry: _key(entry, order))
+    moments = sorted((e for e in journal.entries if e.sequence in ways), key=lambda entry: chain.rank(entry, order))
     for moment in last_of_each(moments, policy.hourly, _prefix(13)):
         needed.setdefault("the last hours", ways[moment.sequence])
-        needed["the last hours"] = min(needed["the last hours"], ways[moment.sequence], key=lambda e: _key(e, order))
-    why, first = min(needed.items(), key=lambda item: _key(item[1], order))
+        needed["the last hours"] = min(
+            needed["the last hours"], ways[moment.sequence], key=lambda e: chain.rank(e, order)
+        )
+    why, first = min(needed.items(), key=lambda item: chain.rank(item[1], order))
     while (base := _earliest_base(ways, order, since=first)) != first:
         why, first = f"the changes beside {why} begin at it", base
     for entry in journal.entries:
@@ -109,11 +107,7 @@ def _earliest_base(ways: Mapping[int, Entry], order: Mapping[int, int], *, since
     """Of what the moments from `since` on begin at. It is earlier where `since` itself stands beside the chain."""
     bases = [base for number, base in ways.items() if order[number] >= order[since.sequence]]
     earlier = [base for base in bases if order[base.sequence] < order[since.sequence]]
-    return min(earlier, key=lambda base: _key(base, order), default=since)
-
-
-def _key(entry: Entry, order: Mapping[int, int]) -> tuple[int, int]:
-    return order[entry.sequence], entry.sequence
+    return min(earlier, key=lambda base: chain.rank(base, order), default=since)
 
 
 # --- before the span ---------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """The page "Backups" in Airflow's own api-server: who may see it, what it shows, and what it never does."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import cast
 
 import pytest
 from airflow import plugins_manager
+from airflow.models.dag import DagModel
+from airflow.models.dagbundle import DagBundleModel
 from airflow.models.dagrun import DagRun
 from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState
@@ -27,6 +30,9 @@ from pgkeep.model import Entry, Origin
 from pgkeep.settings import Database
 
 Configure = Callable[..., Path]
+WELL = "Nothing is known to be wrong"
+LENIENT = Database(name="shop", connection="source", scratch="scratch", newest_hours=1e5, proven_days=1e5)
+"""The source that stands in has a clock of its own."""
 SCRIPT = "<script>alert(1)</script>"
 ORIGIN = Origin(host="node-1", by=f"airflow:{SCRIPT}")
 
@@ -144,34 +150,87 @@ def test_at_a_glance_what_is_too_old(server: FastAPI, world: World) -> None:
     assert "that a drill has proven is" not in text
 
 
+def test_at_a_glance_what_an_audit_left_damaged(server: FastAPI, world: World) -> None:
+    entry = full(world)
+    world.site("shop").drill(origin=ORIGIN, watch=unwatched)
+    world.vault.peers[2].worn = True
+    world.vault.peers[2].lose(entry.backup.parts[0].cid)
+    assert world.site("shop").audit(share=1.0, patience=0.0, watch=unwatched).run().wrong
+    database = Database(name="shop", connection="source", scratch="scratch", newest_hours=1e5, proven_days=1e5)
+    text = shown(server, {"shop": world.journals}, database)
+    assert "<strong>1 of 1</strong> database needs somebody" in text
+    assert "its copy at carol is damaged, and could not be repaired" in text
+    assert "pgkeep audit shop --share 1" in text
+
+
 @pytest.mark.parametrize(
-    ("state", "minutes", "said"),
+    ("dag", "ended", "said"),
     [
-        ("success", 5, "Nothing is known to be wrong"),
-        ("failed", 5, "the watch failed 5 min ago. Next: read the log of pgkeep_shop_watch"),
-        ("success", 150, "the watch has not looked for 2 h 30 min"),
-        ("running", 150, "Nothing is known to be wrong"),
+        ("watch", ("success", 5), WELL),
+        ("watch", ("failed", 5), "the watch failed 5 min ago. Next: read the log of pgkeep_shop_watch"),
+        ("watch", ("success", 150), "the watch has not looked for 2 h 30 min"),
+        ("watch", ("running", 150), WELL),
+        ("full", ("failed", 180), "the full backup failed 3 h ago. Next: read the log of pgkeep_shop_full"),
+        ("changes", ("failed", 5), "the collection of changes failed 5 min ago. Next: read the log of pgkeep_shop_c"),
+        ("drill", ("failed", 5), "the drill failed 5 min ago. Next: read the log of pgkeep_shop_drill"),
+        ("audit", ("failed", 5), "the audit failed 5 min ago. Next: read the log of pgkeep_shop_audit"),
+        ("retire", ("failed", 180), "the retirement failed 3 h ago. Next: read the log of pgkeep_shop_retire"),
+        ("retire", ("success", 10_000), WELL),
+        ("restore", ("failed", 5), WELL),
+        ("of_another_retire", ("failed", 5), WELL),
     ],
 )
-def test_at_a_glance_what_the_watch_has_found(
-    server: FastAPI, world: World, state: str, minutes: int, said: str
+def test_at_a_glance_how_the_last_runs_ended(
+    server: FastAPI, world: World, dag: str, ended: tuple[str, int], said: str
 ) -> None:
+    with runs_of(f"pgkeep_shop_{dag}", ended):
+        text = shown(server, {"shop": kept_well(world)}, LENIENT)
+    assert said in text
+    assert ("needs somebody" in text) != (WELL in text)
+
+
+def test_at_a_glance_only_the_last_run_counts(server: FastAPI, world: World) -> None:
+    journals = kept_well(world)
+    with runs_of("pgkeep_shop_retire", ("failed", 90), ("success", 30), ("running", 5)):
+        assert WELL in shown(server, {"shop": journals}, LENIENT)
+    with runs_of("pgkeep_shop_retire", ("success", 90), ("failed", 30), ("running", 5)):
+        assert "the retirement failed 30 min ago" in shown(server, {"shop": journals}, LENIENT)
+
+
+def test_at_a_glance_a_dag_that_is_no_more_has_not_failed(server: FastAPI, world: World) -> None:
+    with runs_of("pgkeep_shop_drill", ("failed", 5), stale=True):
+        assert WELL in shown(server, {"shop": kept_well(world)}, LENIENT)
+
+
+def kept_well(world: World) -> JournalStore:
     full(world)
     world.site("shop").drill(origin=ORIGIN, watch=unwatched)
     world.site("shop").audit(patience=0.0, watch=unwatched).run()
-    database = Database(name="shop", connection="source", scratch="scratch", newest_hours=1e5, proven_days=1e5)
-    ended = datetime.now(UTC) - timedelta(minutes=minutes)
-    run = DagRun(dag_id="pgkeep_shop_watch", run_id="look", state=DagRunState(state), run_type=DagRunType.SCHEDULED)
-    run.end_date = None if state == "running" else ended
+    return world.journals
+
+
+@contextmanager
+def runs_of(dag_id: str, *ended: tuple[str, int], stale: bool = False) -> Iterator[None]:
+    """Airflow knows these runs of that DAG meanwhile: their states, and the minutes since they ended."""
     with create_session() as session:
-        session.add(run)
+        session.add(DagBundleModel(name="tried"))
+        session.flush()
+        dag = DagModel(dag_id=dag_id, bundle_name="tried", is_stale=stale)  # type: ignore[no-untyped-call]
+        session.add(dag)
+        session.flush()
+        for number, (state, minutes) in enumerate(ended):
+            run = DagRun(
+                dag_id=dag_id, run_id=f"tried-{number}", state=DagRunState(state), run_type=DagRunType.SCHEDULED
+            )
+            run.end_date = None if state == "running" else datetime.now(UTC) - timedelta(minutes=minutes)
+            session.add(run)
     try:
-        text = shown(server, {"shop": world.journals}, database)
+        yield
     finally:
         with create_session() as session:
-            session.execute(delete(DagRun).where(DagRun.run_id == "look"))
-    assert said in text
-    assert ("needs somebody" in text) != ("Nothing is known" in text)
+            session.execute(delete(DagRun).where(DagRun.dag_id == dag_id))
+            session.execute(delete(DagModel).where(DagModel.dag_id == dag_id))
+            session.execute(delete(DagBundleModel).where(DagBundleModel.name == "tried"))
 
 
 def test_no_backup_yet_and_no_journal_yet(server: FastAPI, world: World) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fix_audit import AuditedNode
 from pgkeep import backup, records, sentences
 from pgkeep.audit import Report
+from pgkeep.audit.ledger import Ledgers, merged
 from pgkeep.errors import ConfigError, Corrupted, NotReplicated, Unavailable
 from pgkeep.model import Cid, Entry, KeyFingerprint
 from pgkeep.pin_names import audit_name, draft_name, journal_name, part_name, recorded_name
@@ -36,6 +37,12 @@ def well(report: Report) -> Report:
     report.require_well()
     assert not report.wrong
     return report
+
+
+def remembered(node: AuditedNode) -> str | None:
+    """What the ledgers say is left damaged."""
+    ledgers = Ledgers(database="shop", vault=node.vault, sealer=node.sealer, copies=3)
+    return merged(ledgers.find(node.journals.search.listing()).values(), "shop").damage
 
 
 def said(report: Report) -> str:
@@ -206,6 +213,31 @@ def test_what_is_damaged_is_looked_at_again_next_time(node: AuditedNode) -> None
         assert [cid in problem.about for problem in node.audit(share=0.05 if _ else 1.0).wrong] == [True]
     node.peer("carol").worn = False
     assert well(node.audit(share=0.05)).repairs
+
+
+def test_what_was_left_damaged_is_remembered_until_an_audit_finds_it_whole(node: AuditedNode) -> None:
+    cid = dump(node.full())
+    well(node.audit())
+    assert remembered(node) is None
+    node.peer("carol").worn = True
+    for part in node.journals.head().journal.entry().backup.parts:
+        node.peer("carol").lose(part.cid)
+    assert node.audit(dry_run=True).wrong
+    assert remembered(node) is None, "a dry run leaves nothing behind"
+    for share in (1.0, 0.05):
+        assert node.audit(share=share).wrong
+        assert f"dump of entry 1 ({cid}): its copy at carol is damaged" in str(remembered(node))
+        assert str(remembered(node)).endswith("; and 2 more")
+    node.peer("carol").worn = False
+    well(node.audit(share=0.05))
+    assert remembered(node) is None
+
+
+def test_a_peer_that_is_away_is_no_damage(node: AuditedNode) -> None:
+    node.full()
+    node.peer("carol").up = False
+    assert node.audit().wrong
+    assert remembered(node) is None
 
 
 def test_what_cannot_be_repaired_does_not_keep_the_rest_from_being_read(node: AuditedNode) -> None:

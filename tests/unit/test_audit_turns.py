@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from hypothesis import given
@@ -31,8 +32,9 @@ ledgers = st.builds(
     database=st.just("shop"),
     number=st.integers(0, 50),
     audits=st.dictionaries(st.integers(1, 50).map(str), moments, max_size=5),
-    read=st.dictionaries(names, st.dictionaries(st.sampled_from(PEERS), st.integers(0, 50), max_size=3), max_size=6),
+    read=st.dictionaries(names, st.dictionaries(st.sampled_from(PEERS), st.integers(-50, 50), max_size=3), max_size=6),
     litter=st.dictionaries(names, sights, max_size=6),
+    damage=st.none() | st.sampled_from(["one is lost", "two are lost"]),
 )
 
 
@@ -55,7 +57,7 @@ def audited(ledger: Ledger, copies: Sequence[Held], share: float) -> tuple[Ledge
         }
         for one in copies
     }
-    return following(ledger, read=read, litter={}, ended=NOW), chosen
+    return following(ledger, read=read, litter={}, damage=None, ended=NOW), chosen
 
 
 @given(sizes, shares)
@@ -116,7 +118,7 @@ def test_what_is_always_read_takes_nobodys_turn() -> None:
 
 @given(shares, moments)
 def test_no_clock_makes_an_audit_read_less_than_the_share(share: float, moment: Instant) -> None:
-    ledger = following(blank("shop"), read={}, litter={}, ended=moment)
+    ledger = following(blank("shop"), read={}, litter={}, damage=None, ended=moment)
     assert share <= todays(share, ledger, now=NOW) <= 1.0
     assert todays(share, blank("shop"), now=NOW) == share
 
@@ -133,7 +135,7 @@ def test_a_ledger_travels(ledger: Ledger) -> None:
 def test_the_order_of_ledgers_does_not_matter_nor_a_second_look(found: list[Ledger]) -> None:
     together = merged(found, "shop")
     again = merged([*reversed(found), together], "shop")
-    assert (again.number, again.read) == (together.number, together.read)
+    assert (again.number, again.read, again.damage) == (together.number, together.read, together.damage)
     assert {cid: seen.version for cid, seen in again.litter.items()} == {
         cid: seen.version for cid, seen in together.litter.items()
     }
@@ -146,14 +148,42 @@ def test_together_they_know_the_last_reading_and_the_first_sight(found: list[Led
         assert together.number >= ledger.number
         for cid, peers in ledger.read.items():
             for peer, number in peers.items():
-                assert (together.last_read(Cid(cid), PeerId(peer)) or 0) >= number
+                last = together.last_read(Cid(cid), PeerId(peer))
+                assert last is not None
+                assert abs(last) >= abs(number)
+                assert last <= number or abs(last) > abs(number), "nobody has read it since: it is damaged still"
         for cid, seen in ledger.litter.items():
             assert together.litter[cid].version <= seen.version
 
 
+@given(st.lists(ledgers.filter(lambda ledger: ledger.number > 0), min_size=1, max_size=4))
+def test_of_what_is_damaged_the_newest_audit_has_the_word(found: list[Ledger]) -> None:
+    last = max(ledger.number for ledger in found)
+    words = {ledger.damage for ledger in found if ledger.number == last}
+    together = merged(found, "shop").damage
+    assert together in words
+    assert (together is None) == (words == {None})
+
+
+def ledger_saying(number: int) -> Ledger:
+    """After that audit, which was the last that read a copy; below zero: and got other bytes."""
+    return replace(blank("shop"), number=abs(number), read={"bafy1": {"bob": number}})
+
+
+@given(st.integers(1, 50), st.integers(1, 50), st.booleans())
+def test_damage_is_forgotten_only_when_a_later_audit_has_read_the_very_bytes(
+    whole: int, damaged: int, first: bool
+) -> None:
+    found = [ledger_saying(whole), ledger_saying(-damaged)]
+    together = merged(found if first else reversed(found), "shop")
+    copy = held(1, 10)
+    others = [held(2, 1), held(3, 1)]  # never read: they come first
+    assert (copy in due([copy, *others], together, share=0.01)) == (damaged >= whole)
+
+
 @given(ledgers)
 def test_only_moments_of_interest_are_kept(ledger: Ledger) -> None:
-    after = following(ledger, read={"bafy1": {"alice": 3}}, litter={}, ended=NOW)
+    after = following(ledger, read={"bafy1": {"alice": 3}}, litter={}, damage=None, ended=NOW)
     assert after.audits.keys() <= {"3", str(ledger.number + 1)}
     assert after.ended == NOW
 

@@ -1,6 +1,6 @@
 """What is late, wrong, or about to be: judged by the journal's own numbers and times, whatever the clocks say."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgkeep.errors import ConfigError, Corrupted, NotReplicated, Overdue
-from pgkeep.freshness import Facts, KeyTrouble, Limits, Recollection, Seen, Shortage, error, judge, later, sight
+from pgkeep.freshness import Facts, Limits, Recollection, Seen, Shortage, error, judge, later, sight
 from pgkeep.journal import Head, Journal
 from pgkeep.model import Cid, instant
 from unit.test_plan import at, journal
@@ -18,6 +18,15 @@ HOUR, DAY, YEAR = timedelta(hours=1), timedelta(days=1), timedelta(days=365)
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 LIMITS = Limits(newest=3 * HOUR, proven=8 * DAY, audit=3 * DAY, retained=1000)
 DAYS = judged(journal(("gap", 1), ("full", 1), ("changes", 2), ("changes", 3)), 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What is wrong with a key."""
+
+    what: str
+    next_step: str
+    fatal: bool
 
 
 def facts(of: Journal, *, hour: float, audited: float | None = None) -> Facts:
@@ -30,6 +39,7 @@ def facts(of: Journal, *, hour: float, audited: float | None = None) -> Facts:
         remembered=(),
         lineage={of.sequence: Cid("head")},
         audited=None if audited is None else at(audited),
+        damage=None,
         drills=True,
         retained=None,
         shortages=(),
@@ -83,6 +93,15 @@ def test_drills_and_audits_that_do_not_come() -> None:
     assert topics(facts(DAYS, hour=24 * 9, audited=24 * 9)) == ["newest", "proven"]
 
 
+def test_what_an_audit_left_damaged_is_grave_whatever_its_age() -> None:
+    found = replace(facts(DAYS, hour=7, audited=3), damage="dump of entry 2 (bafy): no whole copy is left")
+    assert topics(found) == ["damaged", "newest"]
+    said = error("shop", judge(found, LIMITS))
+    assert isinstance(said, Corrupted)
+    assert f"which ended at {at(3)}, found what it could not mend: dump of entry 2" in said.what
+    assert "see docs/operating.md, 'The audit'; then: pgkeep audit shop --share 1" in said.next_step
+
+
 def test_a_source_that_keeps_too_much() -> None:
     found = facts(DAYS, hour=4)
     assert topics(replace(found, retained=500)) == []
@@ -97,9 +116,21 @@ def test_missing_copies_are_one_error_with_the_worst_of_them() -> None:
     assert "entry 4, which the newest moment needs, has 0 copies instead of 3 (fewer than wanted: 2, 4)" in found.what
 
 
+def test_missing_copies_are_waited_for_beside_anything_else() -> None:
+    shortages = (Shortage(entry=2, have=2, want=3),)
+    concerns = judge(replace(facts(DAYS, hour=7, audited=3), shortages=shortages), LIMITS)
+    assert [concern.topic for concern in concerns] == ["newest", "copies"]
+    waiting, last = (error("shop", concerns, last_try=last) for last in (False, True))
+    assert isinstance(waiting, NotReplicated)
+    assert (waiting.have, waiting.want, waiting.transient) == (2, 3, True)
+    assert isinstance(last, Overdue)
+    assert str(waiting) == str(last)
+    assert isinstance(error("shop", concerns[:1], last_try=False), Overdue), "waiting does not make it younger"
+
+
 def test_keys_that_expire_and_keys_that_have() -> None:
-    soon = KeyTrouble(what="the recipient expires", next_step="extend it", fatal=False)
-    spent = KeyTrouble(what="the node's own key has expired", next_step="extend that", fatal=True)
+    soon = Said(what="the recipient expires", next_step="extend it", fatal=False)
+    spent = Said(what="the node's own key has expired", next_step="extend that", fatal=True)
     assert isinstance(error("shop", judge(replace(facts(DAYS, hour=4), keys=(soon,)), LIMITS)), Overdue)
     both = error("shop", judge(replace(facts(DAYS, hour=4), keys=(soon, spent)), LIMITS))
     assert isinstance(both, ConfigError)

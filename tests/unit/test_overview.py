@@ -1,16 +1,22 @@
 """One database at a glance: what is said of a journal, and what somebody has to do about it."""
 
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from fix_memory_node import ORIGIN, MemoryNode
-from pgkeep.airflow.overview import Fact, Known, facts
+from pgkeep.airflow.overview import Fact, Known, facts, judged
 from pgkeep.drill import Drill
-from pgkeep.errors import Corrupted
+from pgkeep.errors import Corrupted, Overdue
+from pgkeep.freshness import Concern
 from pgkeep.journal import Head
 from pgkeep.model import Cid, Instant
 from pgkeep.testing import MemoryTarget
+from unit.test_retention import judged as judged_by_drills
+from unit.test_retention import verdict
+
+START = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 class World(MemoryNode):
@@ -21,7 +27,7 @@ class World(MemoryNode):
     def facts(self, *, later: timedelta = timedelta(minutes=5)) -> dict[str, Fact]:
         newest = max((entry.backup.cut.time for entry in self.journal.entries), default="2026-01-02T03:04:05.000000Z")
         now = datetime.fromisoformat(newest) + later
-        found = facts(Known(head=Head(journal=self.journal, cid=Cid("it")), audited=self.audited), now=now)
+        found = facts(Known(head=Head(journal=self.journal, cid=Cid("it")), audited=self.audited, damage=None), now=now)
         return {fact.topic: fact for fact in found}
 
     def drill(self) -> None:
@@ -83,6 +89,33 @@ def test_a_drill_that_failed_is_the_thing_to_do(world: World) -> None:
     found = world.facts()["proven"]
     assert found.said.startswith("entry 2,"), "the one before is still proven"
     assert f"the drill of entry {entry.sequence} failed" in found.next_step
+
+
+def test_what_is_wrong_with_an_audit_is_said_at_the_audit() -> None:
+    lost = Concern(topic="damaged", kind=Corrupted, what="one is lost", next_step="look")
+    late = Concern(topic="audit", kind=Overdue, what="it is late", next_step="see why")
+    keys = Concern(topic="keys", kind=Overdue, what="one expires", next_step="extend it")
+    (fact,), more = judged([Fact(topic="audit", said="2 d ago")], [lost, late, keys])
+    assert fact.next_step == "one is lost. Next: look; it is late. Next: see why"
+    assert more == ("one expires. Next: extend it",)
+    assert judged([Fact(topic="newest", said="nothing")], [lost])[1] == ("one is lost. Next: look",)
+
+
+def test_a_full_backup_that_is_recorded_late_is_not_the_newest(world: World) -> None:
+    world.full()
+    world.source.commit(10)
+    late = world.run.full()
+    world.source.commit(10)
+    newest = world.full()
+    number = world.run.finish(late).sequence
+    assert number > newest.sequence
+    head = Head(journal=judged_by_drills(world.journal, newest.sequence, number), cid=Cid("it"))
+    known = Known(head=head, audited=world.audited, damage=None)
+    found = {fact.topic: fact for fact in facts(known, now=datetime.fromisoformat(newest.backup.cut.time))}
+    assert found["proven"].said.startswith(f"entry {newest.sequence},")
+    refuted = replace(head.journal, verdicts=(verdict(number, failure="it differs"), verdict(newest.sequence)))
+    found = {fact.topic: fact for fact in facts(replace(known, head=replace(head, journal=refuted)), now=START)}
+    assert found["proven"].next_step == "", "what was proven since is newer"
 
 
 def test_a_gap_without_its_full_backup_is_the_thing_to_do(world: World) -> None:

@@ -20,7 +20,10 @@ from pgkeep.model import (
     Kind,
     Link,
     Origin,
+    PeerId,
     Totals,
+    Verdict,
+    Way,
     instant,
 )
 from pgkeep.plan import Point, Stop, plan, reachable
@@ -106,6 +109,19 @@ DAY = journal(
     ("full", 6),
     ("changes", 7),
 )
+
+
+def test_a_full_backup_that_is_recorded_late_is_not_the_newest_that_is_proven() -> None:
+    kinds: list[tuple[Kind, int]] = [("gap", 1), ("full", 1), ("changes", 2), ("changes", 3), ("full", 3), ("full", 2)]
+    late = journal(*kinds)
+    ways = (Way(base=1, last=1, seconds=1.0, failure=None),)
+    verdicts = tuple(
+        Verdict(entry=of, time=at(9), origin=late.entry(of).backup.origin, peer=PeerId("p"), name="alice", ways=ways)
+        for of in (5, 6)
+    )
+    late = replace(late, verdicts=verdicts)
+    assert [entry.sequence for entry in chain.fulls(late)] == [2, 6, 5]
+    assert [entry.sequence for entry in chain.proven(late)] == [6, 5]
 
 
 def test_an_older_full_backup_may_be_the_base() -> None:

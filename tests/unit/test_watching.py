@@ -15,7 +15,7 @@ from pgkeep.freshness import Recollection, Seen, error
 from pgkeep.journal_store import KEPT_VERSIONS
 from pgkeep.meter import unwatched
 from pgkeep.model import Entry, KeyFingerprint
-from pgkeep.preflight import freshness, look
+from pgkeep.preflight import freshness, look, require_all
 from pgkeep.site import Site
 from unit.test_rollback import Attacker
 
@@ -73,6 +73,21 @@ def test_a_journal_that_lost_its_newest_version_is_noticed_and_not_remembered(wo
     _, concerns = look(site, memory)
     assert [concern.kind for concern in concerns] == [Corrupted]
     assert memory.seen == [newer]
+
+
+def test_what_an_audit_left_damaged_is_a_finding_until_it_is_mended(world: World) -> None:
+    site = site_of(world)
+    (part, *_) = full(site).backup.parts
+    world.vault.peers[2].worn = True
+    world.vault.peers[2].lose(part.cid)
+    assert site.audit(share=1.0, patience=0.0, watch=unwatched).run().wrong
+    found = [finding for finding in freshness(site, Notebook()) if finding.kind is Corrupted]
+    assert [f"({part.cid}): its copy at carol is damaged" in finding.what for finding in found] == [True]
+    with pytest.raises(Corrupted):
+        require_all(found)
+    world.vault.peers[2].worn = False
+    site.audit(share=1.0, patience=0.0, watch=unwatched).run().require_well()
+    assert look(site, Notebook())[1] == ()
 
 
 def test_a_copy_that_is_missing_is_no_reason_to_give_up_at_once(world: World) -> None:

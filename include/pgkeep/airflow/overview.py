@@ -4,7 +4,8 @@ Facts and their ages. How old is too old is judged by `freshness`, as the watch 
 says what to do about it.
 """
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -16,6 +17,9 @@ from pgkeep.model import Entry, Instant
 from pgkeep.plan import Point, RecoveryPlan, plan
 from pgkeep.progress import human_time
 from pgkeep.sentences import counted, moment
+
+SHOWN_AT: Mapping[str, str] = {"damaged": "audit"}
+"""Concerns that are shown at a fact of another name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +37,14 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What was found out about a database. `audited`: when the last audit ended, None: there was none yet."""
+    """What was found out about a database. `audited`: when the last audit ended, None: there was none yet.
+
+    `damage`: what it could not mend, None: nothing.
+    """
 
     head: Head
     audited: Instant | None
+    damage: str | None
 
     @property
     def journal(self) -> Journal:
@@ -64,18 +72,20 @@ def facts(known: Known, *, now: datetime) -> tuple[Fact, ...]:
 
 
 def judged(found: Sequence[Fact], concerns: Sequence[Concern]) -> tuple[tuple[Fact, ...], tuple[str, ...]]:
-    """The facts, with what is to be done where one is too old; and what else is to be done."""
-    steps = {str(concern.topic): f"{concern.what}. Next: {concern.next_step}" for concern in concerns}
-    facts = tuple(replace(fact, next_step=fact.next_step or steps.get(fact.topic, "")) for fact in found)
+    """The facts, with what is to be done where one is too old, or bad; and what else is to be done."""
+    steps = defaultdict[str, list[str]](list)
+    for concern in concerns:
+        steps[SHOWN_AT.get(concern.topic, concern.topic)].append(f"{concern.what}. Next: {concern.next_step}")
+    facts = tuple(replace(fact, next_step=fact.next_step or "; ".join(steps[fact.topic])) for fact in found)
     known = {fact.topic for fact in found}
-    return facts, tuple(step for topic, step in steps.items() if topic not in known)
+    return facts, tuple(step for topic, each in steps.items() for step in each if topic not in known)
 
 
 def _newest(way: RecoveryPlan, journal: Journal, age: Callable[[Instant], str]) -> Fact:
     shown = way.last.backup.cut.time
     steps = f", and the changes up to entry {way.last.sequence}" if way.steps else ""
     order = chain.places(journal)  # not by the times: a clock may have been wrong
-    last = max(journal.entries, key=lambda entry: (order[entry.sequence], entry.sequence))
+    last = max(journal.entries, key=lambda entry: chain.rank(entry, order))
     lost = order[last.sequence] > order[way.last.sequence]
     return Fact(
         topic="newest",
@@ -88,8 +98,8 @@ def _newest(way: RecoveryPlan, journal: Journal, age: Callable[[Instant], str]) 
 
 
 def _proven(journal: Journal, age: Callable[[Instant], str]) -> Fact:
-    fulls = [entry for entry in journal.entries if entry.backup.kind == "full"]
-    proven = next((entry for entry in reversed(fulls) if journal.is_proven(entry)), None)
+    fulls = chain.fulls(journal)
+    proven = next(reversed(chain.proven(journal)), None)
     bad = next((entry for entry in reversed(fulls) if _failure(journal, entry)), None)
     said, more = "nothing", ""
     next_step = "" if proven else f"restore one to see: pgkeep drill {journal.database} (docs/operating.md, Drills)"
@@ -99,7 +109,7 @@ def _proven(journal: Journal, age: Callable[[Instant], str]) -> Fact:
         said = f"entry {proven.sequence}, {age(proven.backup.cut.time)}"
         took = human_time(verdict.ways[0].seconds)
         more = f"came back equal in {took}, from {verdict.name}; drilled {age(verdict.time)}"
-    if bad is not None and (proven is None or bad.sequence >= proven.sequence):
+    if bad is not None and (proven is None or fulls.index(bad) >= fulls.index(proven)):
         next_step = f"the drill of entry {bad.sequence} failed: {_failure(journal, bad)} (docs/operating.md, Drills)"
     return Fact(topic="proven", said=said, more=more, next_step=next_step)
 

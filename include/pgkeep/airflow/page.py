@@ -3,7 +3,7 @@
 The journals are read from the peers at each request, all at once, and what does not answer in time is said so.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from airflow.api_fastapi.core_api.security import requires_access_view
 from fastapi import Depends, FastAPI
 from fastapi.responses import HTMLResponse
 
-from pgkeep.airflow import looks
+from pgkeep.airflow import last_runs
 from pgkeep.airflow.hooks import SiteHook
 from pgkeep.airflow.overview import Fact, Known, facts, judged
 from pgkeep.audit.ledger import Ledgers, merged
@@ -125,8 +125,8 @@ class JournalReader:
             found, now = future.result(timeout=0), datetime.now(UTC)
             lines = tuple(line(entry, found.journal) for entry in reversed(found.journal.entries))
             shown, more = judged(facts(found, now=now), concerns(found, database, now=now) if database else ())
-            looked = looks.steps(database.slug, looks.last_look(database.slug), now=now) if database else ()
-            return Section(name=name, facts=shown, more=(*more, *looked), lines=lines)
+            failed = tuple(failures(database.slug, now=now)) if database else ()
+            return Section(name=name, facts=shown, more=(*more, *failed), lines=lines)
         except TimeoutError:
             slow = Unavailable(
                 f"the peers did not give the journal of {name} within {human_time(self._seconds)}",
@@ -142,17 +142,27 @@ def known(store: JournalStore) -> Known:
     listing = store.search.listing()
     ledgers = Ledgers(database=store.database, vault=store.vault, sealer=store.sealer, copies=store.copies)
     head = store.search.head(listing)
-    return Known(head=head, audited=merged(ledgers.find(listing).values(), store.database).ended)
+    ledger = merged(ledgers.find(listing).values(), store.database)
+    return Known(head=head, audited=ledger.ended, damage=ledger.damage)
+
+
+def failures(slug: str, *, now: datetime) -> Iterator[str]:
+    """What there is to be done by the last runs of the database's DAGs."""
+    return last_runs.steps(slug, last_runs.last_runs(slug), now=now)
 
 
 def concerns(found: Known, database: Database, *, now: datetime) -> tuple[Concern, ...]:
-    """What is too old, and what else the journal alone shows; of the rest the watch tells. Raises Corrupted."""
+    """What is too old, what an audit left damaged, and what else the journal shows; of the rest the watch tells.
+
+    Raises Corrupted.
+    """
     known = Facts(
         head=found.head,
         now=now,
         remembered=(),
         lineage={found.journal.sequence: found.head.cid},
         audited=found.audited,
+        damage=found.damage,
         drills=database.scratch is not None,
         retained=None,
         shortages=(),

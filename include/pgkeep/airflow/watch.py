@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LEFT_TO_OTHERS = ("damaged",)
+"""One incident, one letter: the audit's own run fails while something is damaged, and tells it."""
+
 
 class WatchOperator(BackupStep):
     """Fails with one clear sentence when something is late, or about to be: see `pgkeep.freshness`. Hands on `Seen`.
 
+    While copies are missing it is tried again, whatever else is wrong: nobody is told of a peer's short absence.
     Needs the node's own key, and no recipient's. Its inlet is the asset of the full backups: the newest event tells of
     a version of the journal that existed, beside what the last run has seen.
     """
@@ -39,13 +43,16 @@ class WatchOperator(BackupStep):
             memory = JournalMemory(slug, further=tuple(self._told(context)))
             facts, concerns = preflight.look(site, memory)
             looked_at(facts, slug=slug)
+        for concern in (found for found in concerns if found.topic in LEFT_TO_OTHERS):
+            log.warning("%s (told by the audit's own run). Next: %s", concern.what, concern.next_step)
+        concerns = tuple(concern for concern in concerns if concern.topic not in LEFT_TO_OTHERS)
         with airflow_outcome(topics=sorted({concern.topic for concern in concerns})):
             if concerns:
-                raise freshness.error(self.database, concerns)
+                raise freshness.error(self.database, concerns, last_try=is_last_try(context))
         with airflow_outcome():  # last: a notifier that cannot be made hides nothing
             delivery.require_notifiers(site.database.alerts)
         seen = freshness.sight(facts.head)
-        log.info("%s can be restored as it was at %s: all is as it should be", self.database, seen.moment)
+        log.info("%s can be restored as it was at %s: all that is watched is well", self.database, seen.moment)
         return records.encode(seen)
 
     def _told(self, context: "Context") -> Iterator[Recollection]:
@@ -62,6 +69,12 @@ class WatchOperator(BackupStep):
                     where=f"the newest event of Airflow's asset {asset.name}",
                     forget=f"make a full backup, which gives {asset.name} another event",
                 )
+
+
+def is_last_try(context: "Context") -> bool:
+    """Whether Airflow has no retries left for this task."""
+    ti = context["ti"]
+    return ti.try_number > ti.max_tries
 
 
 class MailJournalOperator(BackupStep):

@@ -20,10 +20,7 @@ from pgkeep.ports import Listing, Sealer, Vault
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
-
-DAMAGED = -1
-"""In place of an audit: the last one that read that copy did not get the very bytes."""
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +36,9 @@ class Sight:
 class Ledger:
     """After audit `number`. `audits`: when each ended that is still of interest, by its number.
 
-    `read`: by CID and peer, the last audit that got the very bytes there, or DAMAGED. `litter`: by CID, where the
-    journal stood when an audit first saw it.
+    `read`: by CID and peer, the last audit that read that copy; with a minus before it, it did not get the very bytes.
+    `litter`: by CID, where the journal stood when an audit first saw it. `damage`: what the last audit found damaged or
+    lost and could not mend, in a sentence; None: nothing.
     """
 
     format: int
@@ -49,9 +47,10 @@ class Ledger:
     audits: Mapping[str, Instant]
     read: Mapping[str, Mapping[str, int]]
     litter: Mapping[str, Sight]
+    damage: str | None
 
     def last_read(self, cid: Cid, peer: PeerId) -> int | None:
-        """The audit that last read that copy back, or None."""
+        """The audit that last read that copy back, or None; below zero: it was damaged then."""
         return self.read.get(cid, {}).get(peer)
 
     @property
@@ -62,10 +61,10 @@ class Ledger:
 
 def blank(database: str) -> Ledger:
     """Before the first audit."""
-    return Ledger(format=FORMAT, database=database, number=0, audits={}, read={}, litter={})
+    return Ledger(format=FORMAT, database=database, number=0, audits={}, read={}, litter={}, damage=None)
 
 
-def sight(journal: Journal) -> Sight:
+def standpoint(journal: Journal) -> Sight:
     """Where the journal stands. By its last line, not its latest moment: a clock that was ahead once is forgotten."""
     if not journal.entries:
         return Sight(version=journal.sequence, cut=journal.written, recorded=journal.written)
@@ -74,7 +73,7 @@ def sight(journal: Journal) -> Sight:
 
 
 def merged(ledgers: Iterable[Ledger], database: str) -> Ledger:
-    """All of them together: the last reading of each copy, the first sight of each piece of litter."""
+    """All of them together: the last reading of each copy, the first sight of each piece of litter, the last word."""
     return functools.reduce(_together, ledgers, blank(database))
 
 
@@ -85,11 +84,23 @@ def _together(one: Ledger, other: Ledger) -> Ledger:
         audits={**one.audits, **other.audits},
         read={cid: _last(one.read.get(cid, {}), other.read.get(cid, {})) for cid in {**one.read, **other.read}},
         litter={**other.litter, **{cid: _first(seen, other.litter.get(cid)) for cid, seen in one.litter.items()}},
+        damage=max(one, other, key=_word).damage,
     )
 
 
+def _word(ledger: Ledger) -> tuple[int, str]:
+    """Of two audits at once, the one that found damage: the next one will have read it again."""
+    return ledger.number, ledger.damage or ""
+
+
 def _last(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
-    return {peer: max(known[peer] for known in (one, other) if peer in known) for peer in {**one, **other}}
+    """The newer word; of two that are equally new, that it is damaged: it is read once more then."""
+    peers = {**one, **other}
+    return {peer: max((known[peer] for known in (one, other) if peer in known), key=_newness) for peer in peers}
+
+
+def _newness(last: int) -> tuple[int, bool]:
+    return abs(last), last < 0
 
 
 def _first(one: Sight, other: Sight | None) -> Sight:
@@ -97,7 +108,12 @@ def _first(one: Sight, other: Sight | None) -> Sight:
 
 
 def following(
-    ledger: Ledger, *, read: Mapping[str, Mapping[str, int]], litter: Mapping[str, Sight], ended: Instant
+    ledger: Ledger,
+    *,
+    read: Mapping[str, Mapping[str, int]],
+    litter: Mapping[str, Sight],
+    damage: str | None,
+    ended: Instant,
 ) -> Ledger:
     """After one audit more. Of the moments of audits, those that a copy was last read in are kept."""
     number = ledger.number + 1
@@ -109,6 +125,7 @@ def following(
         audits={of: moment for of, moment in audits.items() if of in wanted},
         read=read,
         litter=litter,
+        damage=damage,
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pgkeep.audit.holdings import Versions, versions
-from pgkeep.audit.ledger import Ledger, Sight, sight
+from pgkeep.audit.ledger import Ledger, Sight, standpoint
 from pgkeep.audit.report import Litter, Problem
 from pgkeep.errors import PgkeepError
 from pgkeep.journal_store import KEPT_VERSIONS, JournalStore
@@ -99,7 +99,7 @@ def find(listing: Listing, found: Versions, ledger: Ledger, ledgers: Iterable[Ci
     strange = {cid for cid in names if bearing.get(cid, -1) >= readable}
     unclear = {cid for cid in names if cid in bearing} - strange
     litter = {cid: of for cid, of in names.items() if cid not in bearing}
-    now = sight(found.newest)
+    now = standpoint(found.newest)
     return Found(
         names=litter,
         strange={cid: names[cid] for cid in strange},
@@ -136,7 +136,7 @@ class Sweep:
             if known.problems:
                 log.warning("nothing is swept while a version of the journal cannot be read")
                 return NOTHING
-            refused = self._drop(found.ripe(sight(head.journal), self.grace)[:SWEPT_AT_ONCE])
+            refused = self._drop(found.ripe(standpoint(head.journal), self.grace)[:SWEPT_AT_ONCE])
         return Swept(tried=frozenset(refused), kept_back=self._kept_back(refused))
 
     def _drop(self, cids: Iterable[Cid]) -> dict[Cid, str]:

@@ -113,5 +113,12 @@ def listed(problems: Iterable[Problem]) -> str:
     return "; ".join(problem.sentence for problem in problems)
 
 
+def damage(problems: Iterable[Problem]) -> str | None:
+    """What is damaged or lost: the first of it, and how much more there is. None: nothing is."""
+    found = [problem.sentence for problem in problems if problem.kind == "Corrupted"]
+    more = f"; and {len(found) - 1} more" if len(found) > 1 else ""
+    return found[0] + more if found else None
+
+
 def _gravity(problem: Problem) -> int:
     return ("Corrupted", "NotReplicated", "ConfigError").index(problem.kind)

@@ -12,9 +12,9 @@ from datetime import timedelta
 
 from pgkeep.audit import litter
 from pgkeep.audit.holdings import Held, Standing, Versions, holdings, standing, versions
-from pgkeep.audit.ledger import DAMAGED, Ledger, Ledgers, following, merged, sight
+from pgkeep.audit.ledger import Ledger, Ledgers, following, merged, standpoint
 from pgkeep.audit.proofs import Proofs
-from pgkeep.audit.report import PeerAccount, Problem, Report
+from pgkeep.audit.report import PeerAccount, Problem, Report, damage
 from pgkeep.audit.surroundings import surroundings
 from pgkeep.audit.turns import due, last_turn, todays
 from pgkeep.copies import askable
@@ -59,7 +59,7 @@ class Audit:
         found = self._mend(scene, proofs, dry_run=dry_run)
         problems = [*scene.problems, *found, *surroundings(scene.found.newest, self.sealer, self.vault)]
         swept = litter.NOTHING if dry_run else self._sweep(scene, problems)
-        after = self._after(scene, proofs, swept)
+        after = self._after(scene, proofs, swept, problems)
         if not dry_run:
             self._write_down(after, scene, problems)
         return Report(
@@ -125,7 +125,7 @@ class Audit:
         """Nothing that goes wrong here endangers a backup: it is swept another day."""
         patience = min(self.patience, litter.PATIENCE)
         sweep = litter.Sweep(source=self.source, journals=self.journals, grace=self.grace, patience=patience)
-        if not scene.litter.ripe(sight(scene.found.newest), self.grace):
+        if not scene.litter.ripe(standpoint(scene.found.newest), self.grace):
             return litter.NOTHING  # and nobody is asked to stand still
         try:
             swept = sweep.run(scene.ledger, scene.ledgers)
@@ -136,10 +136,11 @@ class Audit:
         problems += swept.problems()
         return swept
 
-    def _after(self, scene: "Scene", proofs: Proofs, swept: litter.Swept) -> Ledger:
+    def _after(self, scene: "Scene", proofs: Proofs, swept: litter.Swept, problems: Sequence[Problem]) -> Ledger:
         """What could not be swept is new litter from now on: it must not stand in the way of other litter."""
         waiting = {cid: seen for cid, seen in scene.litter.sights.items() if cid not in swept.tried}
-        return following(scene.ledger, read=_read(scene, proofs), litter=waiting, ended=now())
+        read = _read(scene, proofs)
+        return following(scene.ledger, read=read, litter=waiting, damage=damage(problems), ended=now())
 
     def _write_down(self, ledger: Ledger, scene: "Scene", problems: list[Problem]) -> None:
         try:
@@ -192,9 +193,10 @@ def _read(scene: Scene, proofs: Proofs) -> dict[str, dict[str, int]]:
 
 
 def _turn(held: Held, ledger: Ledger, proofs: Proofs) -> int:
+    this = ledger.number + 1
     if held in proofs.whole:
-        return ledger.number + 1
-    return DAMAGED if held in proofs.damaged else last_turn(held, ledger)
+        return this
+    return -this if held in proofs.damaged else last_turn(held, ledger)
 
 
 def _since(ledger: Ledger, held: Sequence[Held]) -> Instant | None:

@@ -1,6 +1,6 @@
 """What the next backups and restores depend on beside the copies: keys, recipients, room on the peers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from pgkeep.audit.report import Kind, Problem
@@ -10,6 +10,7 @@ from pgkeep.ports import Sealer, Vault
 from pgkeep.progress import human_size
 
 NAMED = 5
+MORE_ROOM = "give that peer more room"
 
 
 def surroundings(journal: Journal, sealer: Sealer, vault: Vault) -> Iterator[Problem]:
@@ -50,14 +51,23 @@ def _entries(numbers: list[int]) -> str:
 
 
 def _room(journal: Journal, vault: Vault) -> Iterator[Problem]:
-    """The next full backup will be about as large as the last."""
-    fulls = [entry.backup for entry in journal.entries if entry.backup.kind == "full"]
     try:
-        room = vault.room()
+        cramped = too_little_room(journal, vault)
     except PgkeepError as error:
         yield Problem(kind="notice", about="room", what=error.what, next_step=error.next_step)
         return
-    for name, free in sorted(room.items()):
-        if fulls and free < 2 * fulls[-1].size:
-            what = f"has {human_size(free)} left, the last full backup took {human_size(fulls[-1].size)}"
-            yield Problem(kind="notice", about=f"peer {name}", what=what, next_step="give that peer more room")
+    for name, what in cramped.items():
+        yield Problem(kind="notice", about=f"peer {name}", what=what, next_step=MORE_ROOM)
+
+
+def too_little_room(journal: Journal, vault: Vault) -> Mapping[str, str]:
+    """Peers without room for two more full backups, which will be about as large as the last: by name, what they have.
+
+    Raises Unavailable.
+    """
+    fulls = [entry.backup for entry in journal.entries if entry.backup.kind == "full"]
+    return {
+        name: f"has {human_size(free)} left, the last full backup took {human_size(fulls[-1].size)}"
+        for name, free in sorted(vault.room().items())
+        if fulls and free < 2 * fulls[-1].size
+    }

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pgkeep.audit.holdings import Held
-from pgkeep.audit.ledger import DAMAGED, Ledger
+from pgkeep.audit.ledger import Ledger
 from pgkeep.model import Instant
 
 DAY = 86_400.0
@@ -19,7 +19,7 @@ DAY = 86_400.0
 
 def due(held: Sequence[Held], ledger: Ledger, *, share: float) -> tuple[Held, ...]:
     """Those to be read now: the ones that always are, and of the others at least one, if there is any."""
-    always = [one for one in held if one.kept.always or last_turn(one, ledger) == DAMAGED]
+    always = [one for one in held if one.kept.always or last_turn(one, ledger) < 0]
     taken = frozenset(always)
     others = sorted((one for one in held if one not in taken), key=lambda one: last_turn(one, ledger))
     sizes = itertools.accumulate((one.kept.size for one in others), initial=0)
@@ -28,7 +28,9 @@ def due(held: Sequence[Held], ledger: Ledger, *, share: float) -> tuple[Held, ..
 
 
 def last_turn(held: Held, ledger: Ledger) -> int:
-    """The audit that read it last; one new since, and read back when it was recorded, counts as read by the last."""
+    """The audit that read it last, below zero: it was damaged. One new since, and read back when it was recorded,
+    counts as read by the last.
+    """
     known = ledger.last_read(held.kept.cid, held.place.peer)
     if known is not None:
         return known

@@ -9,7 +9,6 @@ one that was seen before.
 from pgkeep.freshness.facts import (
     Concern,
     Facts,
-    KeyTrouble,
     Limits,
     Memory,
     Recollection,
@@ -25,7 +24,6 @@ from pgkeep.freshness.judgement import error, judge
 __all__ = [
     "Concern",
     "Facts",
-    "KeyTrouble",
     "Limits",
     "Memory",
     "Recollection",

@@ -9,8 +9,9 @@ from pgkeep.errors import NotRestorable, PgkeepError
 from pgkeep.journal import Head, Journal
 from pgkeep.model import Cid, Instant
 from pgkeep.plan import Point, RecoveryPlan, plan
+from pgkeep.ports import Complaint
 
-Topic = Literal["rollback", "clock", "newest", "proven", "audit", "retained", "copies", "keys"]
+Topic = Literal["rollback", "clock", "newest", "proven", "audit", "damaged", "retained", "copies", "keys"]
 """What a concern is about. Somebody who was told of one is not told of it again before it is over."""
 
 
@@ -60,7 +61,7 @@ class Memory(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shortage:
-    """An entry of which fewer peers hold everything than were asked to; `holders`: what the peers say."""
+    """An entry of which fewer peers hold everything than were asked to."""
 
     entry: int
     have: int
@@ -68,21 +69,13 @@ class Shortage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeyTrouble:
-    """A key that serves no more, or not for long."""
-
-    what: str
-    next_step: str
-    fatal: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What is known. `lineage`: the journal's versions by number, as the newest one vouches for them. `audited`: when
-    the last audit ended, None: there was none yet. `drills`: whether there are any.
+    the last audit ended, None: there was none yet; `damage`: what it could not mend, None: nothing. `drills`: whether
+    there are any.
 
     `retained`: bytes that the source keeps, None: not known, or nothing. `shortages`: of what a restore of the newest
-    moment needs.
+    moment needs. `keys`: those that serve no more, or not for long.
     """
 
     head: Head
@@ -90,10 +83,11 @@ class Facts:
     remembered: tuple[Recollection, ...]
     lineage: Mapping[int, Cid]
     audited: Instant | None
+    damage: str | None
     drills: bool
     retained: int | None
     shortages: tuple[Shortage, ...]
-    keys: tuple[KeyTrouble, ...]
+    keys: tuple[Complaint, ...]
 
     @property
     def journal(self) -> Journal:

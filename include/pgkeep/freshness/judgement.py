@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from pgkeep.chain import places
+from pgkeep import chain
 from pgkeep.errors import ConfigError, Corrupted, NotReplicated, Overdue, PgkeepError
 from pgkeep.freshness.facts import Concern, Facts, Limits, contradicting, newest
 from pgkeep.journal import Journal
@@ -13,6 +13,7 @@ from pgkeep.progress import human_size, human_time
 CLOCKS_APART = timedelta(minutes=10)
 """That far two machines' clocks may differ."""
 GRAVEST_FIRST = (Corrupted, ConfigError, Overdue, NotReplicated)
+MEND = "see docs/operating.md, 'The audit'"
 REFUSED = "see docs/operating.md, 'A journal that is refused'"
 
 
@@ -24,6 +25,7 @@ def judge(facts: Facts, limits: Limits) -> tuple[Concern, ...]:
         *_newest(facts, limits.newest),
         *_proven(facts, limits.proven),
         *_audit(facts, limits.audit),
+        *_damaged(facts),
         *_retained(facts, limits.retained),
         *_copies(facts),
         *_keys(facts),
@@ -31,15 +33,16 @@ def judge(facts: Facts, limits: Limits) -> tuple[Concern, ...]:
     return tuple(sorted(found, key=lambda concern: GRAVEST_FIRST.index(concern.kind)))
 
 
-def error(database: str, concerns: Sequence[Concern]) -> PgkeepError:
-    """All of them in one: of the gravest kind."""
-    first = concerns[0]
+def error(database: str, concerns: Sequence[Concern], *, last_try: bool = True) -> PgkeepError:
+    """All of them in one: of the gravest kind. Before the last try, of the kind that is tried again if copies are
+    missing, whatever else there is: a peer that is started anew is back in a minute.
+    """
     what = f"{database}: " + "; ".join(concern.what for concern in concerns)
     step = "; ".join(dict.fromkeys(concern.next_step for concern in concerns))
-    if first.shortage is None:
-        return first.kind(what, next_step=step)
-    have, want = first.shortage.have, first.shortage.want
-    return NotReplicated(what, next_step=step, have=have, want=want, holders={})
+    short = next((concern.shortage for concern in concerns[: 1 if last_try else None] if concern.shortage), None)
+    if short is None:
+        return concerns[0].kind(what, next_step=step)
+    return NotReplicated(what, next_step=step, have=short.have, want=short.want, holders={})
 
 
 # --- one by one --------------------------------------------------------------------------------------------------
@@ -100,9 +103,7 @@ def _proven(facts: Facts, limit: timedelta) -> Iterator[Concern]:
     journal = facts.journal
     if not (facts.drills and journal.entries):
         return
-    order = places(journal)
-    fulls = sorted(filter(journal.is_proven, journal.entries), key=lambda e: (order[e.sequence], e.sequence))
-    proven = fulls[-1] if fulls else None
+    proven = next(reversed(chain.proven(journal)), None)
     since = _shown(proven) if proven else _first_line(journal)
     if _age(since, facts) > limit:
         found = (
@@ -129,6 +130,16 @@ def _audit(facts: Facts, limit: timedelta) -> Iterator[Concern]:
             kind=Overdue,
             what=f"{ended}, {_ago(since, facts)}; {_words(limit)} are allowed",
             next_step=f"see why audits do not run, or do not end; then: pgkeep audit {facts.journal.database}",
+        )
+
+
+def _damaged(facts: Facts) -> Iterator[Concern]:
+    if facts.damage is not None:
+        yield Concern(
+            topic="damaged",
+            kind=Corrupted,
+            what=f"the last audit, which ended at {facts.audited}, found what it could not mend: {facts.damage}",
+            next_step=f"{MEND}; then: pgkeep audit {facts.journal.database} --share 1",
         )
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from pgkeep.adapters.postgres import SourceReport, probe_source
+from pgkeep.audit.surroundings import MORE_ROOM, too_little_room
 from pgkeep.errors import PgkeepError
-from pgkeep.model import Entry
-from pgkeep.progress import human_size, human_time
+from pgkeep.progress import human_time
 from pgkeep.site import Site
 
 from .capture import capture
@@ -69,14 +69,5 @@ def _journal(site: Site, about: str) -> Iterator[Finding]:
         return
     entries = head.journal.entries
     yield Finding(about=about, what=f"its journal is at version {head.journal.sequence} with {len(entries)} backups")
-    yield from _room_for_another(site, entries[-1:], about)
-
-
-def _room_for_another(site: Site, newest: tuple[Entry, ...], about: str) -> Iterator[Finding]:
-    """The next backup will be about as large as the last."""
-    free = site.vault.room()
-    for entry in newest:
-        for name, room in free.items():
-            if room < 2 * entry.backup.size:
-                what = f"{name} has {human_size(room)} left, the last backup took {human_size(entry.backup.size)}"
-                yield Finding(about=about, what=what, next_step="give that peer more room")
+    for name, what in too_little_room(head.journal, site.vault).items():
+        yield Finding(about=about, what=f"{name} {what}", next_step=MORE_ROOM)

@@ -11,10 +11,11 @@ from pgkeep.adapters.postgres import CaptureReport
 from pgkeep.audit.ledger import merged
 from pgkeep.copies import claimed_copies
 from pgkeep.errors import PgkeepError
-from pgkeep.freshness import Concern, Facts, KeyTrouble, Memory, Recollection, Shortage, judge, newest, sight
+from pgkeep.freshness import Concern, Facts, Memory, Recollection, Shortage, judge, newest, sight
 from pgkeep.journal import Head
 from pgkeep.meter import unwatched
 from pgkeep.model import Cid
+from pgkeep.ports import Complaint
 from pgkeep.progress import human_time
 from pgkeep.site import Site
 
@@ -63,13 +64,14 @@ def _facts(site: Site, memory: Memory) -> Facts:
     listing = site.journals.search.listing()
     head = site.journals.search.head(listing)
     ledgers = site.audit(patience=0.0, watch=unwatched).ledgers.find(listing)
-    now = datetime.now(UTC)
+    known, now = merged(ledgers.values(), site.database.name), datetime.now(UTC)
     return Facts(
         head=head,
         now=now,
         remembered=remembered,
         lineage=lineage(site, head, remembered),
-        audited=merged(ledgers.values(), site.database.name).ended,
+        audited=known.ended,
+        damage=known.damage,
         drills=site.scratch is not None,
         retained=_retained(site),
         shortages=tuple(_shortages(head, site)),
@@ -95,10 +97,10 @@ def _shortages(head: Head, site: Site) -> Iterator[Shortage]:
             yield Shortage(entry=entry.sequence, have=have, want=entry.copies)
 
 
-def _keys(site: Site, now: datetime) -> Iterator[KeyTrouble]:
+def _keys(site: Site, now: datetime) -> Iterator[Complaint]:
     """What no key does any more, and what one will not do soon: other remarks on keys are for `pgkeep check` alone."""
     soon = timedelta(days=site.database.key_days)
     always = {problem.what for problem in site.sealer.problems(now, soon=timedelta(0))}
     for problem in site.sealer.problems(now, soon=soon):
         if problem.fatal or problem.what not in always:
-            yield KeyTrouble(what=problem.what, next_step=problem.next_step, fatal=problem.fatal)
+            yield problem
