@@ -145,6 +145,8 @@ def test_a_journal_that_is_older_than_one_seen_before_is_the_gravest() -> None:
     assert isinstance(said, Corrupted)
     assert "its journal is at version 4 (head), but what was seen before is version 5 (a notebook)" in said.what
     assert "burn it" in said.next_step
+    short = judge(replace(found, shortages=(Shortage(entry=2, have=2, want=3),)), LIMITS)
+    assert isinstance(error("shop", short, last_try=False), Corrupted), "that waits for no peer"
 
 
 def test_another_journal_of_the_same_number_is_noticed() -> None:

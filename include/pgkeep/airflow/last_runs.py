@@ -22,6 +22,7 @@ STORIES: Mapping[str, str] = {
     "audit": "audit",
     "retire": "retirement",
     "watch": "watch",
+    "journal": "mail of the journal",
 }
 """Not `restore`: somebody waits for that one, and it may be given up."""
 

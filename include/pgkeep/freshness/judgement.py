@@ -35,11 +35,12 @@ def judge(facts: Facts, limits: Limits) -> tuple[Concern, ...]:
 
 def error(database: str, concerns: Sequence[Concern], *, last_try: bool = True) -> PgkeepError:
     """All of them in one: of the gravest kind. Before the last try, of the kind that is tried again if copies are
-    missing, whatever else there is: a peer that is started anew is back in a minute.
+    missing, whatever else is late: a peer that is started anew is back in a minute. What is Corrupted waits for nothing.
     """
     what = f"{database}: " + "; ".join(concern.what for concern in concerns)
     step = "; ".join(dict.fromkeys(concern.next_step for concern in concerns))
-    short = next((concern.shortage for concern in concerns[: 1 if last_try else None] if concern.shortage), None)
+    at_once = last_try or concerns[0].kind is Corrupted
+    short = next((concern.shortage for concern in concerns[: 1 if at_once else None] if concern.shortage), None)
     if short is None:
         return concerns[0].kind(what, next_step=step)
     return NotReplicated(what, next_step=step, have=short.have, want=short.want, holders={})
