@@ -35,7 +35,7 @@ def judge(facts: Facts, limits: Limits) -> tuple[Concern, ...]:
 
 def error(database: str, concerns: Sequence[Concern], *, last_try: bool = True) -> PgkeepError:
     """All of them in one: of the gravest kind. Before the last try, of the kind that is tried again if copies are
-    missing, whatever else is late: a peer that is started anew is back in a minute. What is Corrupted waits for nothing.
+    missing, whatever else is late: a peer that is started anew is back in a minute. Corrupted waits for nothing.
     """
     what = f"{database}: " + "; ".join(concern.what for concern in concerns)
     step = "; ".join(dict.fromkeys(concern.next_step for concern in concerns))
