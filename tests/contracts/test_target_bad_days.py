@@ -314,6 +314,20 @@ def test_newer_programs_than_the_server_show_no_row_either(sandbox: Mapping[str,
     assert "secret" not in everything_of(caught.value)
 
 
+def test_a_view_that_can_be_computed_no_more_shows_no_row(
+    sandbox: Mapping[str, str], place: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    view = "CREATE MATERIALIZED VIEW sums AS SELECT word::int FROM words"
+    with new_database(server(sandbox, "source"), made=f"{WORDS}; {view}") as source:
+        captured = capture(source.source())
+    with place.target().fresh(captured.inventory) as fresh:
+        fresh.load(captured.chunks())
+        fresh.apply([b"UPDATE words SET word = 'secret';\n"])
+        fresh.settle()
+    assert "invalid input syntax for type integer: ... (22P02)" in caplog.text
+    assert "secret" not in caplog.text
+
+
 def test_a_connection_that_ends_while_changes_are_applied(place: Database, captured: Captured) -> None:
     with place.target().fresh(captured.inventory) as fresh, pytest.raises(Refused, match="terminating connection"):
         fresh.apply([b"SELECT pg_terminate_backend(pg_backend_pid());\n"])
