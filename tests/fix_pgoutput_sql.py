@@ -76,6 +76,7 @@ def apply(database: Database, sql: Iterable[bytes]) -> None:
             dbname=database.name,
         ),
         sql,
+        hear=str,
     )
 
 

@@ -4,6 +4,7 @@ import contextlib
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,7 @@ from fix_postgres import (
 )
 from pgkeep import records
 from pgkeep.adapters.postgres import PostgresSource, PostgresTarget
+from pgkeep.adapters.postgres.programs import examine, in_the_wheel
 from pgkeep.errors import ConfigError, NotRestorable, Unavailable
 from pgkeep.inventory import Inventory, Properties, Setting, differences
 from pgkeep.ports import Refused
@@ -54,6 +56,28 @@ RICH = """
     SELECT nextval('down'), lo_from_bytea(4711, repeat('large ', 10000)::bytea), lo_create(4712),
            lo_from_bytea(4713, '\\x00'), lo_put(lo_create(4714), 9000, 'after a hole');
 """
+
+
+WORDS = """
+    CREATE TABLE words (word text);
+    INSERT INTO words VALUES ('1');
+    CREATE FUNCTION good(text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true'
+"""
+REFUSING = """FUNCTION good(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS
+    $$BEGIN RAISE 'no secret % here', $1 USING {}; END$$"""
+
+
+def raising(using: str) -> bytes:
+    """Changes that fail, on the second line, by a check that says in words of its own why."""
+    made = " ".join(REFUSING.format(using).split())
+    return (
+        f"CREATE {made};\nCREATE TABLE words (word text CHECK (good(word))); INSERT INTO words VALUES ('');\n".encode()
+    )
+
+
+def everything_of(error: BaseException) -> str:
+    """What a log shows of it: its causes, too."""
+    return "".join(traceback.format_exception(error))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,10 +249,14 @@ def test_a_dump_that_does_not_fit_stops_at_its_first_error(captured: Captured, p
     [
         (
             b"INSERT INTO document VALUES ('secret');\nINSERT INTO document VALUES ('secret');\n",
-            "2: ERROR: .*document_",
+            'line 2: duplicate key value violates unique constraint "document_pkey"',
         ),
-        (b"BEGIN;\nCOPY document FROM stdin;\nsecret\tsecret\tsecret\n\\.\n", "ERROR: .*extra data"),
-        (b"INSERT INTO nowhere VALUES ('secret');\n", '1: ERROR:  relation "nowhere" does not exist'),
+        (b"BEGIN;\nCOPY document FROM stdin;\nsecret\tsecret\tsecret\n\\.\n", "line .*: extra data"),
+        (b"INSERT INTO nowhere VALUES ('secret');\n", 'line 1: relation "nowhere" does not exist'),
+        (b"SELECT\n'secret'::int;\n", r"line 2: invalid input syntax for type integer: \.\.\. \(22P02\)"),
+        (b"SELECT secret secret secret;\n", "line 1: syntax error at or near"),
+        (raising("ERRCODE = 'P0001'"), "line 2: a function or trigger raised P0001"),
+        (raising("ERRCODE = 'check_violation'"), r"line 2: check violation \(23514\)"),
     ],
 )
 def test_changes_that_do_not_fit_say_why_and_show_no_row(
@@ -238,8 +266,80 @@ def test_changes_that_do_not_fit_say_why_and_show_no_row(
         Database(server=place.server, name=fresh.name).run("CREATE TABLE document (id text PRIMARY KEY)")
         with pytest.raises(Refused, match=said) as refused:
             fresh.apply([changes])
-    assert "secret" not in refused.value.reason
+    assert "secret" not in everything_of(refused.value)
     assert place.beside() == set()
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (
+            "CREATE MATERIALIZED VIEW sums AS SELECT word::int FROM words; UPDATE words SET word = 'secret'",
+            r"MATERIALIZED VIEW DATA sums .*; invalid input syntax for type integer: \.\.\.",
+        ),
+        (
+            "ALTER TABLE words ADD CHECK (good(word)); CREATE OR REPLACE " + REFUSING.format("ERRCODE = 'P0001'"),
+            'TABLE DATA words .*; COPY failed for table "words": the server refuses it, in words that may hold data',
+        ),
+        (
+            "CREATE INDEX ON words (good(word)); CREATE OR REPLACE " + REFUSING.format("ERRCODE = 'check_violation'"),
+            "INDEX words_good_idx .*; the server refuses it, in words that may hold data",
+        ),
+    ],
+)
+def test_a_dump_that_does_not_fit_says_why_and_shows_no_row(
+    sandbox: Mapping[str, str], place: Database, caplog: pytest.LogCaptureFixture, broken: str, said: str
+) -> None:
+    with new_database(server(sandbox, "source"), made=WORDS) as source:
+        source.run(*broken.split("; ", 1))
+        captured = capture(source.source())
+    with place.target().fresh(captured.inventory) as fresh, pytest.raises(NotRestorable, match=said) as caught:
+        fresh.load(captured.chunks())
+    assert "secret" not in everything_of(caught.value) + caplog.text
+
+
+def test_newer_programs_than_the_server_show_no_row_either(sandbox: Mapping[str, str], place: Database) -> None:
+    """From 17 on they restore into an older server by way of psql."""
+    newer = next((tools for tools in filter(None, map(examine, in_the_wheel())) if tools.major >= 17), None)
+    if newer is None:
+        pytest.skip("no programs of PostgreSQL 17 or newer here")
+    with new_database(server(sandbox, "source"), made=WORDS) as source:
+        source.run("ALTER TABLE words ADD CHECK (good(word))")
+        source.run("CREATE OR REPLACE " + REFUSING.format("ERRCODE = 'P0001'"))
+        captured = capture(source.source())
+    target = PostgresTarget(server=place.server, dbname=place.name, bin_dir=newer.directory)
+    said = "raised P0001|in its log"
+    with target.fresh(captured.inventory) as fresh, pytest.raises(NotRestorable, match=said) as caught:
+        fresh.load(captured.chunks())
+    assert "secret" not in everything_of(caught.value)
+
+
+def test_a_view_that_can_be_computed_no_more_shows_no_row(
+    sandbox: Mapping[str, str], place: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    view = "CREATE MATERIALIZED VIEW sums AS SELECT word::int FROM words"
+    with new_database(server(sandbox, "source"), made=f"{WORDS}; {view}") as source:
+        captured = capture(source.source())
+    with place.target().fresh(captured.inventory) as fresh:
+        fresh.load(captured.chunks())
+        fresh.apply([b"UPDATE words SET word = 'secret';\n"])
+        fresh.settle()
+    assert "invalid input syntax for type integer: ... (22P02)" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_connection_that_ends_while_changes_are_applied(place: Database, captured: Captured) -> None:
+    with place.target().fresh(captured.inventory) as fresh, pytest.raises(Refused, match="terminating connection"):
+        fresh.apply([b"SELECT pg_terminate_backend(pg_backend_pid());\n"])
+
+
+def test_a_superuser_hears_why_in_english(place: Database, captured: Captured) -> None:
+    Database(server=place.server, name="postgres").run(f"CREATE DATABASE {quoted(place.name)}")
+    with place.target().fresh(captured.inventory) as fresh:
+        beside = Database(server=place.server, name=fresh.name)
+        beside.run(f"ALTER DATABASE {quoted(fresh.name)} SET lc_messages = 'POSIX'")
+        fresh.apply([b"CREATE TABLE heard AS SELECT current_setting('lc_messages');\n"])
+        assert beside.ask("TABLE heard") == [("C",)]
 
 
 def test_pg_restore_is_killed(sandbox: Mapping[str, str], place: Database) -> None:

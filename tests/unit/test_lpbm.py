@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from fix_lpbm import PASSWORD, Legacy, encrypted
 from pgkeep import ancestry, backup, lpbm, sentences
 from pgkeep.adapters.lpbm import Folder, LegacyOpener
-from pgkeep.adapters.postgres.complaints import Complaints, of_pg_restore, of_psql
 from pgkeep.ancestry import Failures, LegacyFile, newest, read_journal, write_journal
 from pgkeep.errors import ConfigError, Corrupted, NotRestorable
 from pgkeep.model import Cid
@@ -109,100 +108,6 @@ def test_the_list_marks_what_the_newest_restore_uses() -> None:
     assert said[4].split() == ["*", "4", "delta", "2023-01-01", "00:00:03", "UTC", A]
     assert "the full of 2023-01-01 00:00:02 UTC (line 3) and 1 delta up to" in said[-1]
     assert "nothing can be restored" in sentences.legacy_table(journal("delta"), ())
-
-
-# --- what psql says ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("line", "kept"),
-    [
-        (
-            'psql:<stdin>:3: ERROR:  23505: duplicate key value violates unique constraint "t_pkey"',
-            'line 3: duplicate key value violates unique constraint "t_pkey" (23505)',
-        ),
-        (
-            'psql:<stdin>:3: ERROR:  22P02: invalid input syntax for type integer: "hunter2"',
-            "line 3: invalid input syntax for type integer: ... (22P02)",
-        ),
-        ("psql:<stdin>:3: FEHLER:  42601: Syntaxfehler bei »hunter2«", "line 3: Syntaxfehler bei ... (42601)"),
-        (
-            'psql:<stdin>:3: ERROR:  42601: syntax error at or near "hunter2',
-            "line 3: syntax error at or near ... (42601)",
-        ),
-        ("psql:<stdin>:9: ERROR:  P0001: no hunter2 here", "line 9: a function or trigger raised P0001"),
-        ("psql:<stdin>:9: error: invalid command \\hunter2", "line 9: psql does not understand it"),
-        ('psql:<stdin>:9: ERROR:  42P01: relation "t" does not exist', 'line 9: relation "t" does not exist (42P01)'),
-    ],
-)
-def test_a_failure_is_told_without_its_values(line: str, kept: str) -> None:
-    heard = Complaints(of_psql)
-    heard.hear(line)
-    assert (heard.count, heard.said) == (1, [kept])
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "psql:<stdin>:3: NOTICE:  00000: hunter2",
-        "psql:<stdin>:3: WARNING:  01000: hunter2",
-        "DETAIL:  Key (id)=(hunter2) already exists.",
-        "LINE 1: INSERT INTO t VALUES ('hunter2')",
-        "hunter2",
-    ],
-)
-def test_what_is_no_failure_is_not_kept(line: str) -> None:
-    heard = Complaints(of_psql)
-    heard.hear(line)
-    assert (heard.count, heard.said) == (0, [])
-
-
-@pytest.mark.parametrize(
-    ("line", "kept"),
-    [
-        (
-            'pg_restore: error: could not execute query: ERROR:  role "alice" does not exist',
-            'role "alice" does not exist',
-        ),
-        (
-            'pg_restore: error: COPY failed for table "t": ERROR:  invalid input syntax for type integer: "hunter2"',
-            "COPY failed for table ...",
-        ),
-        (
-            'pg_restore: error: could not execute query: ERROR:  invalid input: "hunter2 does not exist"',
-            "invalid input: ...",
-        ),
-        (
-            'pg_restore: error: could not execute query: ERROR:  insert violates foreign key constraint "t_id_fkey"',
-            'insert violates foreign key constraint "t_id_fkey"',
-        ),
-        (
-            "pg_restore: error: could not read from input file: end of file",
-            "could not read from input file: end of file",
-        ),
-        ('psql:<stdin>:7: ERROR:  role "alice" does not exist', 'role "alice" does not exist'),
-    ],
-)
-def test_an_error_of_pg_restore_is_told_without_values(line: str, kept: str) -> None:
-    heard = Complaints(of_pg_restore)
-    heard.hear(line)
-    assert (heard.count, heard.said) == (1, [kept])
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "pg_restore: warning: errors ignored on restore: 3",
-        "pg_restore: from TOC entry 215; 1259 16386 TABLE hunter2 postgres",
-        'pg_restore: error: could not execute query: ERROR:  unrecognized parameter "transaction_timeout"',
-        "psql:<stdin>:7: NOTICE:  hunter2",
-        "CONTEXT:  COPY t, line 1: hunter2",
-    ],
-)
-def test_what_is_no_error_of_pg_restore_is_not_kept(line: str) -> None:
-    heard = Complaints(of_pg_restore)
-    heard.hear(line)
-    assert (heard.count, heard.said) == (0, [])
 
 
 # --- the stories -------------------------------------------------------------------------------------------------

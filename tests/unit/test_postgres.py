@@ -269,14 +269,16 @@ def test_a_stream_left_early_ends_its_program(script: Script) -> None:
 
 def test_a_program_is_fed_to_the_end(script: Script, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    write(script(f"open({str(out)!r}, 'wb').write(sys.stdin.buffer.read())"), [b"ab" * 1_000_000, b"c"])
+    write(script(f"open({str(out)!r}, 'wb').write(sys.stdin.buffer.read())"), [b"ab" * 1_000_000, b"c"], hear=str)
     assert out.read_bytes() == b"ab" * 1_000_000 + b"c"
 
 
 def test_a_program_that_stops_reading_says_why(script: Script) -> None:
     with pytest.raises(ToolFailedError, match="exit code 4: enough"):
         write(
-            script("sys.stdin.buffer.read(10); print('enough', file=sys.stderr); sys.exit(4)"), [b"x" * 100_000] * 100
+            script("sys.stdin.buffer.read(10); print('enough', file=sys.stderr); sys.exit(4)"),
+            [b"x" * 100_000] * 100,
+            hear=str,
         )
 
 
@@ -289,13 +291,13 @@ def test_what_feeds_a_program_fails_first(script: Script, tmp_path: Path) -> Non
         raise LookupError
 
     with pytest.raises(LookupError):
-        write(script(f"sys.stdin.buffer.read(); open({str(out)!r}, 'w').close()"), broken())
+        write(script(f"sys.stdin.buffer.read(); open({str(out)!r}, 'w').close()"), broken(), hear=str)
     assert not out.exists()
 
 
 def test_a_filter_passes_everything_through(script: Script) -> None:
     command = script("sys.stdout.buffer.writelines(iter(lambda: sys.stdin.buffer.read(65536), b''))")
-    assert b"".join(through(command, [b"x" * 1_000_000] * 5)) == b"x" * 5_000_000
+    assert b"".join(through(command, [b"x" * 1_000_000] * 5, hear=str)) == b"x" * 5_000_000
 
 
 def test_a_filter_fails_with_its_input_and_with_itself(script: Script) -> None:
@@ -304,6 +306,6 @@ def test_a_filter_fails_with_its_input_and_with_itself(script: Script) -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
-        b"".join(through(script("sys.stdin.buffer.read()"), broken()))
+        b"".join(through(script("sys.stdin.buffer.read()"), broken(), hear=str))
     with pytest.raises(ToolFailedError, match="exit code 5"):
-        b"".join(through(script("sys.exit(5)"), [b"x" * 100_000] * 100))
+        b"".join(through(script("sys.exit(5)"), [b"x" * 100_000] * 100, hear=str))

@@ -8,6 +8,7 @@ import psycopg
 
 from pgkeep.errors import ConfigError
 
+from . import reasons
 from .gate import Session, literal, quoted
 
 log = logging.getLogger(__name__)
@@ -109,4 +110,5 @@ def refresh(connection: Session) -> None:
         try:
             connection.execute(f"REFRESH MATERIALIZED VIEW {view}")
         except (psycopg.DataError, psycopg.ProgrammingError, psycopg.IntegrityError) as error:
-            log.warning("%s shows what it did at the full backup: %s", view, error.diag.message_primary)
+            why = reasons.with_state(error.sqlstate or "", error.diag.message_primary or "")
+            log.warning("%s shows what it did at the full backup: %s", view, why)

@@ -1,8 +1,8 @@
-"""What psql and pg_restore say of somebody's script or archive, without what is in it: the line, and the server's
-message with every quoted text left out that may be a value.
+"""What PostgreSQL's programs say, without what is in somebody's script, archive or table: the line of the script or the
+entry of the archive, and of the server's message what `reasons` knows to hold no value.
 
-psql is asked for SQLSTATEs, so nothing here depends on the server's language, and what continues a message on further
-lines (DETAIL, the statement itself, a value with line ends in it) is not heard at all.
+psql is asked for SQLSTATEs. What continues a message on further lines (DETAIL, HINT, the statement itself, a value with
+line ends in it) is not heard at all, nor what the server only remarks: a function may have raised it.
 """
 
 import re
@@ -11,25 +11,26 @@ from dataclasses import dataclass, field
 
 from pgkeep.ancestry import MOST, Failures
 
-SAID = re.compile(r"psql:<stdin>:(?P<line>\d+): (?:[^:]+: +(?P<state>[0-9A-Z]{5}): (?P<message>.*)|error: .*)")
+from . import reasons
+
+SAID = re.compile(r"psql:<stdin>:(?P<line>\d+): (?:[^:]+: +(?P<state>[0-9A-Z]{5}): (?P<message>.*)|error: (?P<own>.*))")
 NO_FAILURE = ("00", "01", "02")
 """SQLSTATE classes of notices and warnings."""
-NAMES_ONLY = re.compile("23...|42P0[1-7]|42710|42723|42883|42704|42501|3F000|3D000")
-"""SQLSTATEs whose messages quote names of objects and no values: integrity, objects that are missing or there."""
-OF_THE_CODE = "P0"
-"""Class of what functions raise themselves, in words of their own."""
-QUOTED = re.compile(r"""["'“”„«»].*""")
+LOST = "connection to server was lost"
 LONGEST = 200
-RESTORED = re.compile(
-    r"(?:pg_restore: error: (?:could not execute query: [^:]+: +)?"
-    r"|psql:<stdin>:\d+: (?!NOTICE|WARNING|INFO|LOG|DEBUG)[^:]+: +)(?P<message>.*)"
-)
-NAMES = re.compile(
-    r'(?:does not exist|already exists|(?:constraint|unique index) "[^"]*")$|^(?:permission denied|must be) [^"]*$'
-)
-"""Messages that quote names of objects and no values: pg_restore shows no SQLSTATE."""
+RESTORED = re.compile(r"pg_restore: error: (?:could not execute query: )?(?P<said>.*)")
+THE_SERVERS = re.compile(r'(?P<before>(?:[^"]|"[^"]*")*?)\b\w+ ?:  (?P<message>.*)')
+"""libpq puts two spaces between the severity, which may be in another language, and the server's message."""
+NO_CONNECTION = ("connection to server ", "connection to database ", "could not connect to ")
+"""How the messages of a connection begin that did not come about: they can be shown whole."""
+UNTOLD = "the server refuses it, in words that may hold data: they are in its log"
+ENTRY = re.compile(r"pg_restore: (?P<entry>from TOC entry .*)")
+CANNOT = re.compile("psql: error: .*")
+"""psql did not even begin."""
 REFUSED_SETTING = '"transaction_timeout"'
 """What pg_restore from 17 on says to every server, and older ones do not know: nothing is lost by it."""
+ROWS = re.compile("(?:DETAIL|CONTEXT|LOCATION): ")
+"""Lines in which PostgreSQL shows the row that it complains of: somebody's data. (And where in its own source.)"""
 
 
 @dataclass(slots=True)
@@ -55,26 +56,42 @@ class Complaints:
 
 def of_psql(line: str) -> str | None:
     """What a statement of a script fails with."""
+    if CANNOT.match(line):
+        return line
     found = SAID.match(line)
     if found is None or (found["state"] or "XX").startswith(NO_FAILURE):
         return None
-    return f"line {found['line']}: {_without_values(found['state'], found['message'])}"
+    return f"line {found['line']}: {_reason(found)}"
 
 
 def of_pg_restore(line: str) -> str | None:
     """What a part of an archive fails with. (Or what the psql that stands in for pg_restore says of it.)"""
-    found = RESTORED.match(line)
-    if found is None or REFUSED_SETTING in line:
+    if REFUSED_SETTING in line:
         return None
-    message = found["message"]
-    return message if NAMES.search(message) else QUOTED.sub("...", message)
+    found = RESTORED.match(line)
+    return of_psql(line) if found is None else _restored(found["said"])
 
 
-def _without_values(state: str | None, message: str | None) -> str:
-    """What can be told to anybody."""
-    if state is None or message is None:
-        return "psql does not understand it"
-    if state.startswith(OF_THE_CODE):
-        return f"a function or trigger raised {state}"
-    said = message if NAMES_ONLY.fullmatch(state) else QUOTED.sub("...", message)
-    return f"{said} ({state})"
+def of_restoring(line: str) -> str | None:
+    """As `of_pg_restore`, and which entry of the archive it is."""
+    found = ENTRY.match(line)
+    return found["entry"] if found else of_pg_restore(line)
+
+
+def of_reading(line: str) -> str | None:
+    """The line, unless it shows a row. For programs that only read: no value comes to the server through them."""
+    return None if ROWS.match(line) else line
+
+
+def _reason(found: re.Match[str]) -> str:
+    if found["state"] is not None:
+        return reasons.with_state(found["state"], found["message"])
+    return LOST if found["own"] == LOST else "psql does not understand it"
+
+
+def _restored(said: str) -> str:
+    """pg_restore shows no SQLSTATE. Its own words hold no value."""
+    found = THE_SERVERS.fullmatch(said)
+    if found is None or said.startswith(NO_CONNECTION):
+        return said
+    return found["before"] + (reasons.known(found["message"]) or UNTOLD)

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .complaints import of_psql, of_restoring
 from .gate import connect, translated
 from .programs import Tools, find_tools
-from .running import Command, Hear, through, without_rows, write
+from .running import Command, Hear, through, write
 from .server import Server
 
 MAGIC = b"PGDMP"
@@ -25,36 +26,38 @@ LONGEST_SETTINGS = 1 << 16
 
 # Which disk a table is on is the business of a machine, not of its data: the target's default tablespace will do.
 RESTORE = ("--format=custom", "--no-tablespaces")
-STOPPING = "--exit-on-error"
+# VERBOSE: it names the entry of the archive that it stops at.
+STOPPING = ("--exit-on-error", "--verbose")
 INTO = "--dbname="
 """An empty name takes it from PGDATABASE, where a name that looks like a connection string is only a name."""
-# TERSE: a statement and the row that it failed for are nothing for a log.
-PSQL = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse", "--file=-")
 # VERBOSE: with SQLSTATE. What it says besides, rows among it, whoever hears it must leave out.
 SCRIPT = ("--no-psqlrc", "--quiet", "--set=VERBOSITY=verbose", "--set=SHOW_CONTEXT=never", "--file=-")
+PSQL = (*SCRIPT, "--set=ON_ERROR_STOP=1")
 # What is lost if the server crashes now is restored again anyway, and taking the place is a synchronous commit.
 FASTER = "-c synchronous_commit=off"
+ENGLISH = "-c lc_messages=C"
+"""What the server says is known in English only: in other languages less of it can be shown. Superusers may say so."""
 
 
 def load(
-    dump: Iterable[bytes], *, server: Server, dbname: str, hear: Hear = without_rows, bin_dir: Path | None = None
+    dump: Iterable[bytes], *, server: Server, dbname: str, hear: Hear = of_restoring, bin_dir: Path | None = None
 ) -> None:
     """Restores the dump; any error of it ends it. What `dump` raises comes out unchanged.
 
     Raises ToolFailedError; ConfigError: no fitting pg_restore on this machine.
     """
-    major = server_major(server, dbname)
+    major, server = _prepared(server, dbname)
     with closed_at_the_end(dump):
         tools, chunks = _reader(dump, major, bin_dir)
         if tools.major >= SETS_TRANSACTION_TIMEOUT > major:
             _load_as_script(chunks, tools, server, dbname, hear)
         else:
-            write(_command(tools, "pg_restore", (*RESTORE, STOPPING, INTO), server, dbname), chunks, hear=hear)
+            write(_command(tools, "pg_restore", (*RESTORE, *STOPPING, INTO), server, dbname), chunks, hear=hear)
 
 
 def load_all(dump: Iterable[bytes], *, server: Server, dbname: str, hear: Hear, bin_dir: Path | None = None) -> None:
     """As `load`, but pg_restore goes past errors, and fails in the end if there were any."""
-    major = server_major(server, dbname)
+    major, server = _prepared(server, dbname)
     with closed_at_the_end(dump):
         tools, chunks = _reader(dump, major, bin_dir)
         write(_command(tools, "pg_restore", (*RESTORE, INTO), server, dbname), chunks, hear=hear)
@@ -68,7 +71,7 @@ def _reader(dump: Iterable[bytes], major: int, bin_dir: Path | None) -> tuple[To
 
 def _load_as_script(chunks: Iterator[bytes], tools: Tools, server: Server, dbname: str, hear: Hear) -> None:
     to_script = _command(tools, "pg_restore", (*RESTORE, "--file=-"), server, dbname)
-    with contextlib.closing(through(to_script, chunks)) as script:
+    with contextlib.closing(through(to_script, chunks, hear=hear)) as script:
         write(_command(tools, "psql", PSQL, server, dbname), without_refused_line(script), hear=hear)
 
 
@@ -88,8 +91,9 @@ def apply(changes: Iterable[bytes], *, server: Server, dbname: str, bin_dir: Pat
     Raises ToolFailedError; ConfigError: no psql on this machine.
     """
     with closed_at_the_end(changes):
-        tools = find_tools(server_major(server, dbname), directory=bin_dir)
-        write(_command(tools, "psql", PSQL, server, dbname), changes)
+        major, server = _prepared(server, dbname)
+        tools = find_tools(major, directory=bin_dir)
+        write(_command(tools, "psql", PSQL, server, dbname), changes, hear=of_psql)
 
 
 def run(
@@ -106,7 +110,7 @@ def run(
     Raises ToolFailedError; ConfigError: no psql on this machine.
     """
     with closed_at_the_end(script):
-        major = server_major(server, dbname)
+        major, server = _prepared(server, dbname)
         tools = find_tools(major, directory=bin_dir)
         command = _command(tools, "psql", (*SCRIPT, f"--set=ON_ERROR_STOP={int(not keep_going)}"), server, dbname)
         chunks = iter(script) if major >= SETS_TRANSACTION_TIMEOUT else without_refused_line(iter(script))
@@ -115,11 +119,15 @@ def run(
 
 def server_major(server: Server, dbname: str) -> int:
     """The server's major version. Raises Unavailable, ConfigError."""
-    connection = connect(server, dbname)
-    with translated(server):
+    return _prepared(server, dbname)[0]
+
+
+def _prepared(server: Server, dbname: str) -> tuple[int, Server]:
+    """Its major version, and the server with the settings to load under. Raises Unavailable, ConfigError."""
+    with contextlib.closing(connect(server, dbname)) as connection, translated(server):
         major = connection.info.server_version // 10_000
-        connection.close()
-    return major
+        superuser = connection.info.parameter_status("is_superuser") == "on"
+    return major, server.with_settings(f"{FASTER} {ENGLISH}" if superuser else FASTER)
 
 
 def _command(tools: Tools, program: str, arguments: Iterable[str], server: Server, dbname: str) -> Command:
@@ -127,7 +135,7 @@ def _command(tools: Tools, program: str, arguments: Iterable[str], server: Serve
         tools=tools,
         program=program,
         arguments=tuple(arguments),
-        server=server.with_settings(FASTER),
+        server=server,
         dbname=dbname,
     )
 

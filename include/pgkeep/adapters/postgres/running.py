@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import logging
 import os
-import re
 import signal
 import subprocess
 import threading
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
+from .complaints import of_reading
 from .programs import Tools
 from .server import Server
 
@@ -50,18 +50,11 @@ class Command:
         )
 
 
-ROWS = re.compile("(?:DETAIL|CONTEXT|LOCATION): ")
-"""Lines in which PostgreSQL shows the row that it complains of: somebody's data. (And where in its own source.)"""
 QUOTED = "Command was: "
 """Behind this pg_restore quotes a statement, perhaps one with a password, up to the next line that is its own."""
 
 Hear = Callable[[str], str | None]
 """What is kept of a line that a program says, or None."""
-
-
-def without_rows(line: str) -> str | None:
-    """The line, unless it shows a row."""
-    return None if ROWS.match(line) else line
 
 
 class ToolFailedError(Exception):
@@ -79,22 +72,23 @@ def read(command: Command) -> Generator[bytes]:
 
     Raises ToolFailedError. Closing the iterator ends the program.
     """
-    with _running(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as run:
+    with _running(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, hear=of_reading) as run:
         assert run.process.stdout is not None
         yield from _chunks(run.process.stdout)
         run.require_success()
 
 
-def write(command: Command, chunks: Iterable[bytes], *, hear: Hear = without_rows) -> None:
+def write(command: Command, chunks: Iterable[bytes], *, hear: Hear) -> None:
     """Feeds the program. What `chunks` raises comes out unchanged, and the program is ended. Raises ToolFailedError."""
     with _running(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, hear=hear) as run:
         _feed(run, chunks)
         run.require_success()
 
 
-def through(command: Command, chunks: Iterable[bytes]) -> Generator[bytes]:
+def through(command: Command, chunks: Iterable[bytes], *, hear: Hear) -> Generator[bytes]:
     """What the program makes of `chunks`, which a thread feeds to it. Errors as in `read` and `write`."""
-    with _running(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run, ThreadPoolExecutor(1) as pool:
+    running = _running(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, hear=hear)
+    with running as run, ThreadPoolExecutor(1) as pool:
         assert run.process.stdout is not None
         fed = pool.submit(_feed, run, chunks)
         try:
@@ -155,7 +149,7 @@ class _Run:
 
 
 @contextmanager
-def _running(command: Command, *, stdin: int, stdout: int, hear: Hear = without_rows) -> Iterator[_Run]:
+def _running(command: Command, *, stdin: int, stdout: int, hear: Hear) -> Iterator[_Run]:
     run = _Run(command, command.start(stdin=stdin, stdout=stdout), hear)
     try:
         _widen(run.process.stdout or run.process.stdin)
