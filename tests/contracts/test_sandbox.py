@@ -21,8 +21,9 @@ import requests
 
 from pgkeep import sandbox
 from pgkeep.errors import ConfigError
-from pgkeep.sandbox import keys, processes
+from pgkeep.sandbox import first_pin, keys, processes
 from pgkeep.sandbox.place import State, load_state
+from pgkeep.sandbox.processes import Server
 
 SERVERS = ["source", "scratch", "kubo-1", "kubo-2", "kubo-3", "cluster-1", "cluster-2", "cluster-3"]
 COMMAND = "import sys; from pathlib import Path; from pgkeep import sandbox; "
@@ -290,6 +291,24 @@ def test_up_heals_when_everything_was_killed(running: Path) -> None:
     up(running)
     assert all(pids(running).values())
     assert len(holders(running, cid)) == 3
+
+
+def test_a_cluster_peer_that_hears_of_no_pin_is_started_anew(running: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SERVERS[-3:]:
+        kill(running, name)
+    has, deaf = first_pin._has, list[int | None]()
+
+    def hears(session: requests.Session, server: Server) -> bool:
+        pid = pids(running)[server.name]
+        if server.name == "cluster-2" and not deaf:
+            deaf.append(pid)
+        return pid not in deaf and has(session, server)
+
+    monkeypatch.setattr(first_pin, "SECONDS", 1.0)
+    monkeypatch.setattr(first_pin, "_has", hears)
+    up(running)
+    assert pids(running)["cluster-2"] not in (None, *deaf)
+    assert len(holders(running, store(running, b"heard of by all"))) == 3
 
 
 def test_a_lost_record_does_not_lose_the_process(running: Path) -> None:

@@ -23,7 +23,8 @@ pytestmark = pytest.mark.usefixtures("airflow_database")
 
 @pytest.fixture
 def kept(world: World) -> Iterator[World]:
-    """One backup; the doubles' source shows a moment long ago. What was seen of its journal is forgotten in the end."""
+    """One backup; the doubles' source shows a moment long ago. What was seen of another journal is forgotten."""
+    store().delete(f"{SEEN}shop")
     world.settings["newest_hours"] = 1e6
     steps.record(world, steps.replicated(world, dump(world)))
     yield world

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import requests
 
-from . import peer_homes, processes
+from . import first_pin, peer_homes, processes
 from .peer_homes import PeerHome, Shared
 from .peer_settings import Peer, loopback
 from .place import State, digest
@@ -96,8 +96,14 @@ def start(home: Path, state: State, peers: Sequence[Peer]) -> list[str]:
     with requests.Session() as session:
         session.trust_env = False
         session.auth = (REST_USER, state.secrets["rest"])
-        for server in clusters:
+
+        def ready(server: Server) -> None:
             processes.wait_until(_sees_all(session, server), run, server, seconds=SECONDS)
+
+        for server in clusters:
+            ready(server)
+        if {server.name for server in clusters} <= {*started}:
+            first_pin.require(session, clusters, run, ready)
     return started
 
 
