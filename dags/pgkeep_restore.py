@@ -23,6 +23,7 @@ stays beside, as `<name>_before_<UTC>`.
 | red, *shown for approval* | Another database stands there now, or none. Nothing was replaced: trigger a new run. |
 | red, *not name entry .. any more* | Retention has let go of it since: trigger a new run. |
 | red, *nobody has approved* | Somebody has marked `approve` as a success: clear it, and answer it. |
+| `approve` red, *asked for more than .. hours ago* | Cleared too late: trigger a new run. |
 | `approve` red, *has changed since* | Airflow shows the run's first question, which holds no more: trigger a new run. |
 | red, *no private key* | This worker is not meant for restores: see `drill_queue`. |
 | `restore` up for retry | Something did not answer, or it was killed. The next try drops what is half-made. |
@@ -71,6 +72,7 @@ for database in configured():
                 type="string",
                 minLength=1,
                 maxLength=63,
+                pattern=r"^[^\x00-\x1f\x7f]+$",
                 title="Name",
                 description="under which it comes back there",
             ),

@@ -242,12 +242,16 @@ def test_a_run_that_hangs_is_told_and_its_end_too(alerts: Callable[..., None], s
     assert "/dags/pgkeep_shop_full/runs/manual__1" in text(sink.mails[0])
 
 
-def test_a_run_of_a_backfill_that_waits_for_its_turn_does_not_hang(alerts: Callable[..., None], sink: MailSink) -> None:
+def test_a_run_that_is_over_or_waits_for_its_turn_does_not_hang(alerts: Callable[..., None], sink: MailSink) -> None:
     alerts(MAIL)
     waits = {"dag_id": RUN.dag_id, "dag_run_id": RUN.run_id, "run_type": "backfill", "start_date": None}
     asyncio.run(run_hangs({"dag_run": waits, "deadline": {}}))
     assert sink.subjects == []
-    asyncio.run(run_hangs({"dag_run": waits | {"start_date": "2026-01-02T03:04:05Z"}, "deadline": {}}))
+    runs = waits | {"start_date": "2026-01-02T03:04:05Z", "state": "running"}
+    for state in ("failed", "success"):  # Airflow keeps the deadlines of those, too
+        asyncio.run(run_hangs({"dag_run": runs | {"state": state}, "deadline": {}}))
+    assert sink.subjects == []
+    asyncio.run(run_hangs({"dag_run": runs, "deadline": {}}))
     assert sink.subjects == ["pgkeep: pgkeep_shop_full HANGS"]
 
 

@@ -55,10 +55,14 @@ def questions(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 def context(
-    *, params: Mapping[str, object] = ASKED, triggered_by: str | None = "admin", store: Store | None = None
+    *,
+    params: Mapping[str, object] = ASKED,
+    triggered_by: str | None = "admin",
+    store: Store | None = None,
+    ago: timedelta = timedelta(0),
 ) -> Context:
     ti = SimpleNamespace(id="1", dag_id="pgkeep_shop_restore", run_id="manual__1", try_number=1)
-    run = SimpleNamespace(triggering_user_name=triggered_by)
+    run = SimpleNamespace(triggering_user_name=triggered_by, run_after=datetime.now(UTC) - ago)
     store = Store() if store is None else store
     return cast(Context, {"ti": ti, "task_instance": ti, "dag_run": run, "params": params, "task_state_store": store})
 
@@ -165,6 +169,17 @@ def test_asked_again_it_is_the_question_that_is_shown_or_none(kept: World, monke
     with pytest.raises(AirflowFailException, match="what it would do has changed since"):
         approve(kept).execute(context(store=store))
     assert len(told) == 1, "a letter tells of a run, not of a try"
+
+
+def test_who_clears_an_old_run_does_not_ask_anew(kept: World, questions: list[dict[str, Any]]) -> None:
+    """Airflow does not say who has cleared it: one person alone could revive what another has asked for."""
+    with pytest.raises(AirflowFailException, match=r"more than 24 hours ago \(approval_hours\).*trigger a new run"):
+        approve(kept).execute(context(ago=timedelta(hours=25)))
+    with pytest.raises(TaskAwaitingInput) as parked:
+        approve(kept).execute(context(ago=timedelta(hours=23)))
+    assert parked.value.timeout
+    assert parked.value.timeout <= timedelta(hours=1)
+    assert len(questions) == 1
 
 
 def test_airflow_lets_only_those_answer_who_may(kept: World, questions: list[dict[str, Any]]) -> None:

@@ -241,6 +241,7 @@ def test_a_restore_waits_for_another_person_and_replaces_nothing_before(operator
     unanswered = admin.trigger(dag, patience=PATIENCE, params=wish)
     assert dict(finished(admin, unanswered)) == skipped
     assert any("Nobody has answered in time" in line for line in admin.said(unanswered, "approve"))
+    configure(operator, name, "", instead_of=hours)
     operator.pgkeep("backup", name, "--full")
     admin.clear(unanswered, "approve")  # Airflow goes on showing what was asked before
     with pytest.raises(Unavailable, match="ended as failed"):
@@ -248,7 +249,6 @@ def test_a_restore_waits_for_another_person_and_replaces_nothing_before(operator
     assert any("what it would do has changed since" in line for line in admin.said(unanswered, "approve"))
     assert (operator.measure(name), beside(operator, name)) == (lost, [])
 
-    configure(operator, name, "", instead_of=hours)
     configure(operator, name, "", instead_of=approvers)
     run = admin.trigger(dag, patience=PATIENCE, params=wish | {"moment": f"entry {entry}"})
     admin.question(run, "approve", patience=PATIENCE)

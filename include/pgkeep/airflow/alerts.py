@@ -29,6 +29,8 @@ FAILED, HANGS = "failed", "hangs"
 """Topics, of those who have no closer ones."""
 MAKING = ("changes", "full")
 """The stories whose failure is that of a backup."""
+OVER = ("success", "failed")
+"""States of runs that have ended."""
 BY_HAND = ("restore",)
 """The stories whose runs have nothing to do with each other."""
 CHANGING, SENDING = "alerts-changing", "alerts-sending"
@@ -87,10 +89,13 @@ def run_succeeded(context: "Context") -> None:
 async def run_hangs(context: Mapping[str, Any]) -> None:
     """Of a DAG's deadline, in the triggerer: a run has not ended in time.
 
-    Deadlines count from when a run was queued, and the runs of a backfill are queued at once, to wait for one another.
+    Airflow keeps the deadline of a run that has failed. Deadlines count from when a run was queued, and the runs of a
+    backfill are queued at once, to wait for one another.
     """
     run = context["dag_run"]
     dag_id, run_id = str(run["dag_id"]), str(run["dag_run_id"])
+    if run.get("state") in OVER:
+        return
     if run.get("run_type") == "backfill" and not run.get("start_date"):
         log.info("run %s of %s still waits for other runs of its backfill", run_id, dag_id)
         return

@@ -56,5 +56,6 @@ class AuditOperator(BackupStep):
         with airflow_outcome():
             report = self.site().audit(share=self.share, patience=self.patience, watch=log_lines(log)).run()
             log.info("\n".join(sentences.audited(report)))
+        with airflow_outcome(topics=report.topics):
             report.require_well()
-            return records.encode(report)
+        return records.encode(report)

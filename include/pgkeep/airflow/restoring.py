@@ -72,12 +72,25 @@ class ApproveRestoreOperator(ApprovalOperator):
 
     def execute(self, context: "Context") -> NoReturn:
         with airflow_outcome():
+            until = self._until(context)
             site, asker = self.site(), _triggered_by(context)
             proposal, rules = site.propose(_wish(context)), site.rules
             rules.require_askable(proposal, triggered_by=asker)
             _tell(context, proposal)  # before, not while it is answered
-            until = datetime.now(UTC) + timedelta(hours=self.hours)
             self._ask(context, proposal, rules, until=until)
+
+    def _until(self, context: "Context") -> datetime:
+        """When the time is over, counted from when the run was triggered: who clears it later does not ask anew.
+
+        Raises ConfigError: it is.
+        """
+        until: datetime = context["dag_run"].run_after + timedelta(hours=self.hours)
+        if until <= datetime.now(UTC):
+            raise ConfigError(
+                f"this restore was asked for more than {self.hours:g} hours ago (approval_hours)",
+                next_step="trigger a new run",
+            )
+        return until
 
     def _ask(self, context: "Context", proposal: Proposal, rules: Rules, *, until: datetime) -> NoReturn:
         asker = _triggered_by(context)

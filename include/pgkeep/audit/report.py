@@ -1,12 +1,15 @@
 """What an audit has found, as a record that says all of it."""
 
-from collections.abc import Iterable, Mapping
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from pgkeep.errors import ConfigError, Corrupted, NotReplicated, PgkeepError
 from pgkeep.model import Cid, Instant
 
+MOST, LONGEST = 5, 300
+"""So many problems are in an error, and so many characters of each."""
 Kind = Literal["Corrupted", "NotReplicated", "ConfigError", "notice"]
 """The error that it is, or `notice`: nothing is wrong with any backup because of it."""
 
@@ -98,6 +101,11 @@ class Report:
         return tuple(sorted((p for p in self.problems if p.kind != "notice"), key=_gravity))
 
     @property
+    def topics(self) -> tuple[str, ...]:
+        """What it is about, for those who were told of an audit before: each damaged object is news, once."""
+        return tuple(sorted({p.about if p.kind == "Corrupted" else p.kind for p in self.wrong}))
+
+    @property
     def swept(self) -> tuple[Litter, ...]:
         """The litter that is gone now."""
         return tuple(found for found in self.litter if found.swept)
@@ -108,9 +116,11 @@ class Report:
             raise self.wrong[0].error(f"the audit of {self.database} found: {listed(self.wrong)}")
 
 
-def listed(problems: Iterable[Problem]) -> str:
-    """All of them in one sentence."""
-    return "; ".join(problem.sentence for problem in problems)
+def listed(problems: Sequence[Problem]) -> str:
+    """The first of them in one sentence, shortened: one peer that is away may be in the way of hundreds of objects."""
+    said = [textwrap.shorten(problem.sentence, LONGEST, placeholder=" ...") for problem in problems[:MOST]]
+    more = f"; and {len(problems) - MOST} more, which the log names" if len(problems) > MOST else ""
+    return "; ".join(said) + more
 
 
 def damage(problems: Iterable[Problem]) -> str | None:

@@ -91,7 +91,8 @@ def _server(report: CaptureReport, about: str) -> Iterator[Finding]:
 def _installed(report: CaptureReport, about: str, *, name: str) -> Iterator[Finding]:
     installed = report.installed
     if not installed.publication:
-        yield Finding(about=about, what="is not prepared", next_step=f"pgkeep init {name}", fatal=True)
+        step = f"pgkeep init {name}; after a restore into its place: pgkeep backup {name}, or the next collection"
+        yield Finding(about=about, what="is not prepared", next_step=step, fatal=True)
         return
     yield Finding(about=about, what=f"changes of {len(installed.listed)} tables are kept one by one")
     if not installed.event_triggers:
