@@ -12,14 +12,14 @@ takes the place of no other, and stays as long as the ones right after it.
 
 import bisect
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pgkeep import chain
 from pgkeep.errors import Corrupted
 from pgkeep.journal import Journal
-from pgkeep.model import Entry, Instant
+from pgkeep.model import Cid, Entry, Instant, PeerId, Verdict, Way
 from pgkeep.plan import Point, bases, plan
 
 Bucket = Callable[[Instant], str]
@@ -55,8 +55,12 @@ class Fate:
         return bool(self.reasons)
 
 
-def choose(journal: Journal, policy: Policy) -> tuple[Fate, ...]:
-    """The fate of every entry, in the journal's order. Raises Corrupted: the chain is broken."""
+def choose(journal: Journal, policy: Policy, *, lost: Collection[Cid] = ()) -> tuple[Fate, ...]:
+    """The fate of every entry, in the journal's order. `lost`: objects of which an audit has found no whole copy.
+
+    Raises Corrupted: the chain is broken.
+    """
+    journal = with_losses(journal, lost)
     fulls, proven = chain.fulls(journal), chain.proven(journal)
     if len(proven) < policy.min_full:
         few = f"only {len(proven)} of {policy.min_full} full backups are proven: nothing goes before drills prove more"
@@ -67,6 +71,23 @@ def choose(journal: Journal, policy: Policy) -> tuple[Fate, ...]:
     fates = tuple(Fate(entry=entry, reasons=tuple(reasons[entry.sequence])) for entry in journal.entries)
     require_harmless(journal, tuple(fate.entry for fate in fates if fate.stays), min_full=policy.min_full)
     return fates
+
+
+def with_losses(journal: Journal, lost: Collection[Cid]) -> Journal:
+    """With a bad verdict on each full backup that has lost an object: it does not come back, whatever a drill said."""
+    gone = [
+        Verdict(
+            entry=entry.sequence,
+            time=entry.recorded,
+            origin=entry.backup.origin,
+            peer=PeerId("audit"),
+            name="an audit",
+            ways=(Way(base=entry.sequence, last=entry.sequence, seconds=0.0, failure="no whole copy of it is left"),),
+        )
+        for entry in journal.entries
+        if entry.backup.kind == "full" and any(part.cid in lost for part in entry.backup.parts)
+    ]
+    return replace(journal, verdicts=(*journal.verdicts, *gone))
 
 
 def require_harmless(journal: Journal, staying: tuple[Entry, ...], *, min_full: int) -> None:

@@ -40,16 +40,24 @@ class Retired:
 
 
 def retire(
-    policy: Policy, source: Source, journals: JournalStore, vault: Vault, *, patience: float | None = None
+    policy: Policy,
+    source: Source,
+    journals: JournalStore,
+    vault: Vault,
+    *,
+    lost: Collection[Cid] = (),
+    patience: float | None = None,
 ) -> Retired:
     """Lets go of what the policy does not keep. Safe to repeat. `patience`: seconds instead of PATIENCE.
+
+    `lost`: objects of which the last audit has found no whole copy.
 
     Raises Unavailable, NotReplicated, JournalMovedOn, Corrupted; then everything that the journal names is there.
     """
     with source.exclusively():
         head = journals.head_for_writing()
         journals.secure(head)  # before what it has stopped naming goes: its writer may have died right after it
-        fates = retention.choose(head.journal, policy)
+        fates = retention.choose(head.journal, policy, lost=lost)
         gone = [fate.entry for fate in fates if not fate.stays]
         if gone:
             left = still_pinned(head.journal.leaving, vault.listing(name_prefix(journals.database)))

@@ -11,11 +11,13 @@ from pgkeep.adapters.openpgp import OpenPgpSealer
 from pgkeep.adapters.postgres import CsvlogCapture, LogicalCapture, PostgresSource, leftovers
 from pgkeep.approval import Approved, Proposal, Rules, SwapNote, Where, Wish
 from pgkeep.audit import GRACE, Audit
+from pgkeep.audit.ledger import merged
 from pgkeep.changes import Run
 from pgkeep.drill import Drill
 from pgkeep.errors import ConfigError, JournalMovedOn, LogUnavailable, Unavailable
 from pgkeep.journal_store import JournalStore
-from pgkeep.model import Entry, Instant, Origin, Replicated, Stored, Verdict
+from pgkeep.meter import unwatched
+from pgkeep.model import Cid, Entry, Instant, Origin, Replicated, Stored, Verdict
 from pgkeep.ports import Target, Watch
 from pgkeep.rekeying import Rekey
 from pgkeep.restore import Restored
@@ -139,7 +141,12 @@ class Site:
 
     def retire(self) -> Retired:
         """Lets go of what the settings do not keep. Raises as `retirement.retire`."""
-        return retire(self.database.policy, self.source, self.journals, self.vault)
+        return retire(self.database.policy, self.source, self.journals, self.vault, lost=self.lost())
+
+    def lost(self) -> tuple[Cid, ...]:
+        """Objects of which the last audit has found no whole copy. Raises Unavailable: no peer answers."""
+        ledgers = self.audit(patience=0.0, watch=unwatched).ledgers
+        return merged(ledgers.find(self.journals.search.listing()).values(), self.database.name).lost
 
     def rekey(self, *, every: bool, patience: float, watch: Watch) -> Rekey:
         """New objects for what is live, for the recipients that the settings name now. `every`: see `outdated`."""

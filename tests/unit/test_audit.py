@@ -39,6 +39,12 @@ def well(report: Report) -> Report:
     return report
 
 
+def lost(node: AuditedNode) -> list[Cid]:
+    """What the ledgers say is whole nowhere."""
+    ledgers = Ledgers(database="shop", vault=node.vault, sealer=node.sealer, copies=3)
+    return [*merged(ledgers.find(node.journals.search.listing()).values(), "shop").lost]
+
+
 def remembered(node: AuditedNode) -> str | None:
     """What the ledgers say is left damaged."""
     ledgers = Ledgers(database="shop", vault=node.vault, sealer=node.sealer, copies=3)
@@ -157,16 +163,17 @@ def test_damage_beyond_the_share_is_read_first_where_it_matters(node: AuditedNod
 
 @pytest.mark.parametrize("damage", ["flip", "lose"])
 def test_what_is_whole_nowhere_is_named_after_all_else_was_mended(node: AuditedNode, damage: str) -> None:
-    lost, other = dump(node.full()), dump(node.full())
+    gone, other = dump(node.full()), dump(node.full())
     for peer in node.memory.peers:
-        getattr(peer, damage)(lost)
+        getattr(peer, damage)(gone)
     node.peer("bob").lose(other)
     report = node.audit()
     assert [repair.cid for repair in report.repairs] == [other]
     with pytest.raises(Corrupted) as caught:
         report.require_well()
-    assert f"dump of entry 1 ({lost})" in str(caught.value)
+    assert f"dump of entry 1 ({gone})" in str(caught.value)
     assert "no whole copy is left" in str(caught.value)
+    assert lost(node) == [gone], "retention counts it no more"
     assert "alice" in str(caught.value)
     assert "Next: pgkeep list" in str(caught.value)
 

@@ -35,6 +35,7 @@ ledgers = st.builds(
     read=st.dictionaries(names, st.dictionaries(st.sampled_from(PEERS), st.integers(-50, 50), max_size=3), max_size=6),
     litter=st.dictionaries(names, sights, max_size=6),
     damage=st.none() | st.sampled_from(["one is lost", "two are lost"]),
+    lost=st.sets(names.map(Cid)).map(lambda found: tuple(sorted(found))),
 )
 
 
@@ -57,7 +58,7 @@ def audited(ledger: Ledger, copies: Sequence[Held], share: float) -> tuple[Ledge
         }
         for one in copies
     }
-    return following(ledger, read=read, litter={}, damage=None, ended=NOW), chosen
+    return following(ledger, read=read, litter={}, damage=None, lost=(), ended=NOW), chosen
 
 
 @given(sizes, shares)
@@ -118,7 +119,7 @@ def test_what_is_always_read_takes_nobodys_turn() -> None:
 
 @given(shares, moments)
 def test_no_clock_makes_an_audit_read_less_than_the_share(share: float, moment: Instant) -> None:
-    ledger = following(blank("shop"), read={}, litter={}, damage=None, ended=moment)
+    ledger = following(blank("shop"), read={}, litter={}, damage=None, lost=(), ended=moment)
     assert share <= todays(share, ledger, now=NOW) <= 1.0
     assert todays(share, blank("shop"), now=NOW) == share
 
@@ -183,7 +184,7 @@ def test_damage_is_forgotten_only_when_a_later_audit_has_read_the_very_bytes(
 
 @given(ledgers)
 def test_only_moments_of_interest_are_kept(ledger: Ledger) -> None:
-    after = following(ledger, read={"bafy1": {"alice": 3}}, litter={}, damage=None, ended=NOW)
+    after = following(ledger, read={"bafy1": {"alice": 3}}, litter={}, damage=None, lost=(), ended=NOW)
     assert after.audits.keys() <= {"3", str(ledger.number + 1)}
     assert after.ended == NOW
 

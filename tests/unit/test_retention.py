@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pgkeep import chain
 from pgkeep.errors import Corrupted, NotRestorable
 from pgkeep.journal import Journal
-from pgkeep.model import Cut, Entry, Kind, Origin, PeerId, Verdict, Way, instant
+from pgkeep.model import Cid, Cut, Digest, Entry, Kind, Origin, Part, PeerId, Verdict, Way, instant
 from pgkeep.plan import Point, bases, plan
 from pgkeep.retention import Policy, choose, last_of_each, require_harmless, steady
 from unit.test_plan import at, journal
@@ -121,6 +121,39 @@ def test_a_full_backup_that_was_refuted_does_not_stand_for_its_day() -> None:
     found = journal(("full", 0), ("full", 1), ("full", 24), ("full", 48), ("full", 72))
     found = replace(found, verdicts=(verdict(2, failure="different"), verdict(5)))
     assert numbers(left(found, replace(NOTHING, daily=9))) == [1, 3, 4, 5]
+
+
+def test_a_full_backup_that_an_audit_found_lost_proves_nothing() -> None:
+    found = with_dumps(judged(daily(9), 2, 5, 9))
+    lost = [part.cid for part in found.entry(9).backup.parts]
+    fates = choose(found, NOTHING, lost=lost)
+    assert [fate.entry.sequence for fate in fates if fate.stays] == [5, 6, 7, 8, 9]
+    two = choose(found, replace(NOTHING, min_full=2), lost=lost)
+    assert [fate.entry.sequence for fate in two if fate.stays] == [2, 5, 6, 7, 8, 9]
+    assert all(fate.stays for fate in choose(found, replace(NOTHING, min_full=3), lost=lost))
+    assert [fate.entry.sequence for fate in choose(found, NOTHING) if fate.stays] == [9]
+
+
+@given(st.sets(st.integers(1, 9)), st.sets(st.integers(1, 9)), st.integers(1, 3))
+def test_however_much_is_lost_what_is_whole_and_proven_stays(proven: set[int], gone: set[int], few: int) -> None:
+    found = with_dumps(judged(daily(9), *sorted(proven)))
+    lost = [part.cid for number in gone for part in found.entry(number).backup.parts]
+    fates = choose(found, replace(NOTHING, min_full=few), lost=lost)
+    staying = {fate.entry.sequence for fate in fates if fate.stays}
+    whole = sorted(proven - gone)
+    assert staying >= set(whole[-few:])
+    assert len(whole) >= few or len(staying) == 9
+
+
+def with_dumps(of: Journal) -> Journal:
+    """Each full backup with an object of its own."""
+
+    def stored(entry: Entry) -> Entry:
+        cid = Cid(f"dump of {entry.sequence}")
+        part = Part(name="dump", cid=cid, size=1, digest=Digest(""), plain_size=1, plain_digest=Digest(""))
+        return replace(entry, backup=replace(entry.backup, parts=(part,)))
+
+    return replace(of, entries=tuple(map(stored, of.entries)))
 
 
 def test_a_full_backup_without_its_link_is_not_taken_for_a_newer_one() -> None:

@@ -38,7 +38,7 @@ class Ledger:
 
     `read`: by CID and peer, the last audit that read that copy; with a minus before it, it did not get the very bytes.
     `litter`: by CID, where the journal stood when an audit first saw it. `damage`: what the last audit found damaged or
-    lost and could not mend, in a sentence; None: nothing.
+    lost and could not mend, in a sentence; None: nothing. `lost`: of which it found no whole copy anywhere.
     """
 
     format: int
@@ -48,6 +48,7 @@ class Ledger:
     read: Mapping[str, Mapping[str, int]]
     litter: Mapping[str, Sight]
     damage: str | None
+    lost: tuple[Cid, ...]
 
     def last_read(self, cid: Cid, peer: PeerId) -> int | None:
         """The audit that last read that copy back, or None; below zero: it was damaged then."""
@@ -61,7 +62,7 @@ class Ledger:
 
 def blank(database: str) -> Ledger:
     """Before the first audit."""
-    return Ledger(format=FORMAT, database=database, number=0, audits={}, read={}, litter={}, damage=None)
+    return Ledger(format=FORMAT, database=database, number=0, audits={}, read={}, litter={}, damage=None, lost=())
 
 
 def standpoint(journal: Journal) -> Sight:
@@ -85,12 +86,19 @@ def _together(one: Ledger, other: Ledger) -> Ledger:
         read={cid: _last(one.read.get(cid, {}), other.read.get(cid, {})) for cid in {**one.read, **other.read}},
         litter={**other.litter, **{cid: _first(seen, other.litter.get(cid)) for cid, seen in one.litter.items()}},
         damage=max(one, other, key=_word).damage,
+        lost=_lost(one, other),
     )
 
 
 def _word(ledger: Ledger) -> tuple[int, str]:
     """Of two audits at once, the one that found damage: the next one will have read it again."""
     return ledger.number, ledger.damage or ""
+
+
+def _lost(one: Ledger, other: Ledger) -> tuple[Cid, ...]:
+    """The newer word; of two audits at once, what either has found."""
+    newest = max(one.number, other.number)
+    return tuple(sorted({cid for ledger in (one, other) if ledger.number == newest for cid in ledger.lost}))
 
 
 def _last(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
@@ -113,6 +121,7 @@ def following(
     read: Mapping[str, Mapping[str, int]],
     litter: Mapping[str, Sight],
     damage: str | None,
+    lost: tuple[Cid, ...],
     ended: Instant,
 ) -> Ledger:
     """After one audit more. Of the moments of audits, those that a copy was last read in are kept."""
@@ -126,6 +135,7 @@ def following(
         read=read,
         litter=litter,
         damage=damage,
+        lost=lost,
     )
 
 

@@ -94,7 +94,7 @@ class Proofs:
             return held in found.lacking
         if found.far or any(self._was_whole(other) for other in found.askable if other != held):
             return True
-        self._wrong(held.kept, f"no whole copy is left; {held.place.name} does not give it", next_step=LOST)
+        self._wrong(held.kept, f"no whole copy is left; {held.place.name} does not give it", next_step=LOST, lost=True)
         return False
 
     def _was_whole(self, held: Held) -> bool:
@@ -176,7 +176,7 @@ class Proofs:
         """Too few copies, or none at all: then somebody has to know that now."""
         have = len(claimed(kept.cid, self.vault))
         if have == 0 and (lost := self._lost(kept)):
-            self._wrong(kept, lost, next_step=LOST)
+            self._wrong(kept, lost, next_step=LOST, lost=True)
         else:
             what = f"has {have} of {self.copies} copies" + (f": {why}" if why else "")
             self._too_few(kept, what, next_step="bring the missing peers back, then audit again")
@@ -199,9 +199,11 @@ class Proofs:
         log.info("%s: %s, and read back whole", held, how)
         self.repairs.append(Repair(about=kept.wanted.name, cid=kept.cid, peer=held.place.name, how=how))
 
-    def _wrong(self, kept: Kept, what: str, *, next_step: str) -> None:
+    def _wrong(self, kept: Kept, what: str, *, next_step: str, lost: bool = False) -> None:
         about = str(kept.wanted)
-        self.problems.append(Problem(kind="Corrupted", about=about, what=what, next_step=next_step, cid=kept.cid))
+        self.problems.append(
+            Problem(kind="Corrupted", about=about, what=what, next_step=next_step, cid=kept.cid, lost=lost)
+        )
 
     def _too_few(self, kept: Kept, what: str, *, next_step: str) -> None:
         holders = {holder.name: holder.status for holder in self.vault.holders(kept.cid)}

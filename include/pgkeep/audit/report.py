@@ -16,8 +16,8 @@ Kind = Literal["Corrupted", "NotReplicated", "ConfigError", "notice"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something that somebody has to look at. `cid`: the object it is about, if it is about one; `have`, `want`,
-    `holders`: of one with too few copies.
+    """Something that somebody has to look at. `cid`: the object it is about, if it is about one; `lost`: no whole copy
+    of it is left; `have`, `want`, `holders`: of one with too few copies.
     """
 
     kind: Kind
@@ -25,6 +25,7 @@ class Problem:
     what: str
     next_step: str
     cid: Cid | None = None
+    lost: bool = False
     have: int = 0
     want: int = 0
     holders: Mapping[str, str] = field(default_factory=dict)

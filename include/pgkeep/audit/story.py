@@ -140,7 +140,8 @@ class Audit:
         """What could not be swept is new litter from now on: it must not stand in the way of other litter."""
         waiting = {cid: seen for cid, seen in scene.litter.sights.items() if cid not in swept.tried}
         read = _read(scene, proofs)
-        return following(scene.ledger, read=read, litter=waiting, damage=damage(problems), ended=now())
+        lost = tuple(sorted({problem.cid for problem in problems if problem.cid and problem.lost}))
+        return following(scene.ledger, read=read, litter=waiting, damage=damage(problems), lost=lost, ended=now())
 
     def _write_down(self, ledger: Ledger, scene: "Scene", problems: list[Problem]) -> None:
         try:

@@ -56,7 +56,8 @@ def let_go(chosen: argparse.Namespace) -> None:
     """`pgkeep retire NAME [--dry-run]`."""
     site = wiring.site(loaded_settings(), chosen.name, connections())
     if chosen.dry_run:
-        print(sentences.fate_table(retention.choose(site.journals.head().journal, site.database.policy)))
+        journal = site.journals.head().journal
+        print(sentences.fate_table(retention.choose(journal, site.database.policy, lost=site.lost())))
         return
     done = site.retire()
     print(f"{sentences.fate_table(done.fates)}\n{sentences.retired(done)}")
