@@ -17,6 +17,7 @@ from .processes import Server
 
 NOTHING = "bafkqaaa"
 """The CID of no bytes, which holds them itself: there is no block to fetch."""
+NOT_FOUND = 404
 TRIES, SECONDS, PAUSE = 3, 20.0, 0.1
 
 
@@ -26,9 +27,9 @@ def require(session: requests.Session, clusters: Sequence[Server], run: Path, re
     Raises Unavailable.
     """
     for _ in range(TRIES):
-        deaf = _without(session, clusters) if _done(session, "POST", clusters[0]) else clusters
-        _done(session, "DELETE", clusters[0])
-        if not deaf:
+        deaf = _left(session, clusters, _has) if _done(session, "POST", clusters[0]) else clusters
+        if not deaf and _done(session, "DELETE", clusters[0]):
+            _left(session, clusters, _has_let_go)
             return
         for server in deaf:
             processes.stop(run, server)
@@ -48,11 +49,13 @@ def _done(session: requests.Session, method: str, server: Server) -> bool:
         return False
 
 
-def _without(session: requests.Session, clusters: Sequence[Server]) -> Sequence[Server]:
-    """Those that have not pinned it in time."""
+def _left(
+    session: requests.Session, clusters: Sequence[Server], done: Callable[[requests.Session, Server], bool]
+) -> Sequence[Server]:
+    """Those of which it does not come true in time."""
     waiting, deadline = list(clusters), time.monotonic() + SECONDS
     while waiting and time.monotonic() < deadline:
-        waiting = [server for server in waiting if not _has(session, server)]
+        waiting = [server for server in waiting if not done(session, server)]
         time.sleep(PAUSE if waiting else 0)
     return waiting
 
@@ -63,3 +66,10 @@ def _has(session: requests.Session, server: Server) -> bool:
     except requests.RequestException:
         return False
     return said.ok and all(one["status"] == "pinned" for one in said.json()["peer_map"].values())
+
+
+def _has_let_go(session: requests.Session, server: Server) -> bool:
+    try:
+        return session.get(f"{server.address}/allocations/{NOTHING}", timeout=5).status_code == NOT_FOUND
+    except requests.RequestException:
+        return False
