@@ -9,16 +9,16 @@ window first: it stands exactly at the end of a link, and both ways to that mome
 
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from pgkeep import backup, chain, journal, records
+from pgkeep import backup, chain, journal, losses, records
 from pgkeep.errors import JournalMovedOn, NotReplicated, Unavailable
 from pgkeep.journal import Head, Journal
 from pgkeep.journal_store import JournalStore
 from pgkeep.meter import unwatched
-from pgkeep.model import Backup, Covered, Entry, Instant, Kind, Origin, Replicated, Sealed, Stored, now
+from pgkeep.model import Backup, Cid, Covered, Entry, Instant, Kind, Origin, Replicated, Sealed, Stored, now
 from pgkeep.parts import Parts
 from pgkeep.ports import Capture, Inexact, Sealer, Source, Unreadable, Vault, Watch, Window
 
@@ -34,7 +34,8 @@ NEW_KEY = "this node signs with another key from here on: up to entry {} it was 
 class Run:
     """One run for one database. `patience`: seconds to wait for the copies of a link that is finished here.
 
-    `ancestry`: what a full backup is the first one after, if anything.
+    `ancestry`: what a full backup is the first one after, if anything. `lost`: objects of which an audit has found no
+    whole copy: what is carried on upon them cannot be restored, so there must be a full backup.
     """
 
     source: Source
@@ -45,6 +46,7 @@ class Run:
     origin: Origin
     patience: float
     ancestry: bytes = b""
+    lost: Collection[Cid] = ()
     watch: Watch = unwatched
 
     def full(self) -> Stored:
@@ -57,7 +59,7 @@ class Run:
         """A link to now; a full backup where there must be one; nothing if an entry shows `until` already."""
         self.capture.spare_disk()  # before anything else that may fail: the source must not stop for us
         known = self.journals.head_for_writing().journal
-        covering = chain.covering(known, until) if until else None
+        covering = chain.covering(self._surviving(known), until) if until else None
         if covering:
             return Covered(entry=covering)
         return backup.undisturbed(lambda: self._carry_on(full=False))
@@ -80,7 +82,7 @@ class Run:
     def _go_on(self, last: Entry, known: Journal, *, full: bool) -> Stored:
         with ExitStack() as stack:
             window = stack.enter_context(self.capture.window(last.backup))
-            if full or (chain.lacks_full(known) and window.alone()):
+            if full or (chain.lacks_full(self._surviving(known)) and window.alone()):
                 dump = self._begin_dump(window, stack)
                 self._finish_soon(self._link(window))
                 return self._full(window, dump)
@@ -190,6 +192,9 @@ class Run:
         except Inexact as doubt:
             log.warning("%s: %s; a full backup is made instead", self.journals.database, doubt.reason)
             return self._parts("gap").sum_up(window, origin=self.origin, link=window.link(gap=doubt.reason))
+
+    def _surviving(self, known: Journal) -> Journal:
+        return losses.surviving(known, self.lost)
 
     def _parts(self, kind: Kind) -> Parts:
         return Parts(

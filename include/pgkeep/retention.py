@@ -19,6 +19,7 @@ from datetime import datetime
 from pgkeep import chain
 from pgkeep.errors import Corrupted
 from pgkeep.journal import Journal
+from pgkeep.losses import bereft
 from pgkeep.model import Cid, Entry, Instant, PeerId, Verdict, Way
 from pgkeep.plan import Point, bases, plan
 
@@ -55,11 +56,14 @@ class Fate:
         return bool(self.reasons)
 
 
-def choose(journal: Journal, policy: Policy, *, lost: Collection[Cid] = ()) -> tuple[Fate, ...]:
+def choose(journal: Journal, policy: Policy, *, lost: Collection[Cid] = (), give_up: bool = False) -> tuple[Fate, ...]:
     """The fate of every entry, in the journal's order. `lost`: objects of which an audit has found no whole copy.
 
+    `give_up`: full backups that have lost something go, whatever the policy keeps: somebody does not wait for them.
     Raises Corrupted: the chain is broken.
     """
+    if give_up:
+        return _without_lost(journal, policy, lost)
     journal = with_losses(journal, lost)
     fulls, proven = chain.fulls(journal), chain.proven(journal)
     if len(proven) < policy.min_full:
@@ -73,6 +77,18 @@ def choose(journal: Journal, policy: Policy, *, lost: Collection[Cid] = ()) -> t
     return fates
 
 
+def _without_lost(journal: Journal, policy: Policy, lost: Collection[Cid]) -> tuple[Fate, ...]:
+    """Links stay in their chain, and one that still names the files of LPBM is needed for that."""
+    gone = {
+        entry.sequence
+        for entry in bereft(journal, lost)
+        if entry.backup.kind == "full" and ((named := entry.backup.part("ancestry")) is None or named.cid in lost)
+    }
+    rest = replace(journal, entries=tuple(entry for entry in journal.entries if entry.sequence not in gone))
+    stays = {fate.entry.sequence: fate for fate in choose(rest, policy, lost=lost)}
+    return tuple(stays.get(entry.sequence, Fate(entry=entry, reasons=())) for entry in journal.entries)
+
+
 def with_losses(journal: Journal, lost: Collection[Cid]) -> Journal:
     """With a bad verdict on each full backup that has lost an object: it does not come back, whatever a drill said."""
     gone = [
@@ -84,8 +100,8 @@ def with_losses(journal: Journal, lost: Collection[Cid]) -> Journal:
             name="an audit",
             ways=(Way(base=entry.sequence, last=entry.sequence, seconds=0.0, failure="no whole copy of it is left"),),
         )
-        for entry in journal.entries
-        if entry.backup.kind == "full" and any(part.cid in lost for part in entry.backup.parts)
+        for entry in bereft(journal, lost)
+        if entry.backup.kind == "full"
     ]
     return replace(journal, verdicts=(*journal.verdicts, *gone))
 

@@ -46,18 +46,19 @@ def retire(
     vault: Vault,
     *,
     lost: Collection[Cid] = (),
+    give_up: bool = False,
     patience: float | None = None,
 ) -> Retired:
     """Lets go of what the policy does not keep. Safe to repeat. `patience`: seconds instead of PATIENCE.
 
-    `lost`: objects of which the last audit has found no whole copy.
+    `lost`: objects of which the last audit has found no whole copy; `give_up`: the full backups that had them go, too.
 
     Raises Unavailable, NotReplicated, JournalMovedOn, Corrupted; then everything that the journal names is there.
     """
     with source.exclusively():
         head = journals.head_for_writing()
         journals.secure(head)  # before what it has stopped naming goes: its writer may have died right after it
-        fates = retention.choose(head.journal, policy, lost=lost)
+        fates = retention.choose(head.journal, policy, lost=lost, give_up=give_up)
         gone = [fate.entry for fate in fates if not fate.stays]
         if gone:
             left = still_pinned(head.journal.leaving, vault.listing(name_prefix(journals.database)))

@@ -10,13 +10,11 @@ from pgkeep.adapters.ipfs import IpfsVault
 from pgkeep.adapters.openpgp import OpenPgpSealer
 from pgkeep.adapters.postgres import CsvlogCapture, LogicalCapture, PostgresSource, leftovers
 from pgkeep.approval import Approved, Proposal, Rules, SwapNote, Where, Wish
-from pgkeep.audit import GRACE, Audit
-from pgkeep.audit.ledger import merged
+from pgkeep.audit import GRACE, Audit, ledger
 from pgkeep.changes import Run
 from pgkeep.drill import Drill
 from pgkeep.errors import ConfigError, JournalMovedOn, LogUnavailable, Unavailable
 from pgkeep.journal_store import JournalStore
-from pgkeep.meter import unwatched
 from pgkeep.model import Cid, Entry, Instant, Origin, Replicated, Stored, Verdict
 from pgkeep.ports import Target, Watch
 from pgkeep.rekeying import Rekey
@@ -71,6 +69,7 @@ class Site:
             origin=origin,
             patience=patience,
             ancestry=ancestry,
+            lost=self.lost(),
             watch=watch,
         )
 
@@ -100,7 +99,9 @@ class Site:
     def propose(self, wish: Wish) -> Proposal:
         """What a restore would do, for a person to approve. Raises as `approval.propose`; ConfigError."""
         target = self._place(wish.where, wish.dbname)
-        return approval.propose(wish, self.journals, target, production=self._is_production(wish, target))
+        return approval.propose(
+            wish, self.journals, target, production=self._is_production(wish, target), lost=self.lost()
+        )
 
     def carry_out(self, approved: Approved, *, note: SwapNote, watch: Watch) -> Restored | None:
         """The restore that was approved. Raises as `approval.carry_out`; ConfigError."""
@@ -139,14 +140,17 @@ class Site:
             )
         return self.places[where](dbname)
 
-    def retire(self) -> Retired:
-        """Lets go of what the settings do not keep. Raises as `retirement.retire`."""
-        return retire(self.database.policy, self.source, self.journals, self.vault, lost=self.lost())
+    def retire(self, *, give_up: bool = False) -> Retired:
+        """Lets go of what the settings do not keep; `give_up`: and of full backups that are lost. Raises as
+        `retirement.retire`.
+        """
+        policy = self.database.policy
+        return retire(policy, self.source, self.journals, self.vault, lost=self.lost(), give_up=give_up)
 
     def lost(self) -> tuple[Cid, ...]:
         """Objects of which the last audit has found no whole copy. Raises Unavailable: no peer answers."""
-        ledgers = self.audit(patience=0.0, watch=unwatched).ledgers
-        return merged(ledgers.find(self.journals.search.listing()).values(), self.database.name).lost
+        search = self.journals.search
+        return ledger.known(search, search.listing()).lost
 
     def rekey(self, *, every: bool, patience: float, watch: Watch) -> Rekey:
         """New objects for what is live, for the recipients that the settings name now. `every`: see `outdated`."""

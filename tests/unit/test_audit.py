@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from fix_audit import AuditedNode
 from pgkeep import backup, records, sentences
-from pgkeep.audit import Report
-from pgkeep.audit.ledger import Ledgers, merged
+from pgkeep.audit import Report, ledger
 from pgkeep.errors import ConfigError, Corrupted, NotReplicated, Unavailable
 from pgkeep.model import Cid, Entry, KeyFingerprint
 from pgkeep.pin_names import audit_name, draft_name, journal_name, part_name, recorded_name
@@ -41,14 +40,12 @@ def well(report: Report) -> Report:
 
 def lost(node: AuditedNode) -> list[Cid]:
     """What the ledgers say is whole nowhere."""
-    ledgers = Ledgers(database="shop", vault=node.vault, sealer=node.sealer, copies=3)
-    return [*merged(ledgers.find(node.journals.search.listing()).values(), "shop").lost]
+    return [*ledger.known(node.journals.search, node.journals.search.listing()).lost]
 
 
 def remembered(node: AuditedNode) -> str | None:
     """What the ledgers say is left damaged."""
-    ledgers = Ledgers(database="shop", vault=node.vault, sealer=node.sealer, copies=3)
-    return merged(ledgers.find(node.journals.search.listing()).values(), "shop").damage
+    return ledger.known(node.journals.search, node.journals.search.listing()).damage
 
 
 def said(report: Report) -> str:
@@ -175,7 +172,7 @@ def test_what_is_whole_nowhere_is_named_after_all_else_was_mended(node: AuditedN
     assert "no whole copy is left" in str(caught.value)
     assert lost(node) == [gone], "retention counts it no more"
     assert "alice" in str(caught.value)
-    assert "Next: pgkeep list" in str(caught.value)
+    assert "Next: see docs/operating.md, 'What is lost'" in str(caught.value)
 
 
 def test_rotten_copies_are_not_thrown_away_while_there_is_no_better_one(node: AuditedNode) -> None:

@@ -40,6 +40,7 @@ def facts(of: Journal, *, hour: float, audited: float | None = None) -> Facts:
         lineage={of.sequence: Cid("head")},
         audited=None if audited is None else at(audited),
         damage=None,
+        lost=(),
         drills=True,
         retained=None,
         shortages=(),

@@ -27,7 +27,9 @@ class World(MemoryNode):
     def facts(self, *, later: timedelta = timedelta(minutes=5)) -> dict[str, Fact]:
         newest = max((entry.backup.cut.time for entry in self.journal.entries), default="2026-01-02T03:04:05.000000Z")
         now = datetime.fromisoformat(newest) + later
-        found = facts(Known(head=Head(journal=self.journal, cid=Cid("it")), audited=self.audited, damage=None), now=now)
+        found = facts(
+            Known(head=Head(journal=self.journal, cid=Cid("it")), audited=self.audited, damage=None, lost=()), now=now
+        )
         return {fact.topic: fact for fact in found}
 
     def drill(self) -> None:
@@ -110,7 +112,7 @@ def test_a_full_backup_that_is_recorded_late_is_not_the_newest(world: World) -> 
     number = world.run.finish(late).sequence
     assert number > newest.sequence
     head = Head(journal=judged_by_drills(world.journal, newest.sequence, number), cid=Cid("it"))
-    known = Known(head=head, audited=world.audited, damage=None)
+    known = Known(head=head, audited=world.audited, damage=None, lost=())
     found = {fact.topic: fact for fact in facts(known, now=datetime.fromisoformat(newest.backup.cut.time))}
     assert found["proven"].said.startswith(f"entry {newest.sequence},")
     refuted = replace(head.journal, verdicts=(verdict(number, failure="it differs"), verdict(newest.sequence)))

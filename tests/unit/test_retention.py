@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pgkeep import chain
 from pgkeep.errors import Corrupted, NotRestorable
 from pgkeep.journal import Journal
+from pgkeep.losses import bereft, surviving
 from pgkeep.model import Cid, Cut, Digest, Entry, Kind, Origin, Part, PeerId, Verdict, Way, instant
 from pgkeep.plan import Point, bases, plan
 from pgkeep.retention import Policy, choose, last_of_each, require_harmless, steady
@@ -344,3 +345,17 @@ def test_of_many_only_the_last_of_each_bucket(hours: Sequence[int], count: int) 
         assert entry.sequence == max(
             e.sequence for e in entries if e.backup.cut.time[:10] == entry.backup.cut.time[:10]
         )
+
+
+@given(journals(), POLICIES, st.sets(st.integers(1, 31)))
+def test_giving_up_what_is_lost_costs_nothing_that_is_whole(before: Journal, policy: Policy, gone: set[int]) -> None:
+    before = with_dumps(before)
+    lost = [part.cid for entry in before.entries if entry.sequence in gone for part in entry.backup.parts]
+    whole = surviving(before, lost)
+    fates = choose(before, policy, lost=lost, give_up=True)
+    after = replace(before, entries=tuple(fate.entry for fate in fates if fate.stays))
+    assert not [entry for entry in bereft(after, lost) if entry.backup.kind == "full"]
+    assert set(numbers(after)) & bases(whole).keys() <= bases(surviving(after, lost)).keys(), "whole plans"
+    assert len(proven(after)) >= min(policy.min_full, len(proven(whole))), "I7"
+    if bases(whole):
+        assert plan(surviving(after, lost), Point()).last == plan(whole, Point()).last, "the newest moment"

@@ -95,8 +95,7 @@ def _restorable(settings: Settings, dag_id: str) -> str:
         return "What can be restored is not known here: pgkeep list NAME shows it."
     return (
         f"{database.name} can be restored as it was at {seen.moment}: entry {seen.entry}, as of version "
-        f"{seen.sequence} of its journal, the newest that was seen. That is by the journal: what an audit has found "
-        "lost does not come back, and stands on the page Backups."
+        f"{seen.sequence} of its journal, the newest that was seen."
     )
 
 

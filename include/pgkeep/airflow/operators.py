@@ -203,7 +203,7 @@ class ReleaseOperator(BackupStep):
             site, entry = self.site(), records.decode(Entry, self.entry)
             backup.release(entry, site.source, site.journals)
             log.info(sentences.released(entry))
-            _remember(site)
+            remember(site)
             metrics.recorded(entry, slug=site.database.slug)
         for outlet in self.outlets:
             event = context["outlet_events"][outlet]
@@ -213,7 +213,7 @@ class ReleaseOperator(BackupStep):
                 event.extra.update(assets.summary(entry))
 
 
-def _remember(site: "Site") -> None:
+def remember(site: "Site") -> None:
     """How far the journal has come; unless it does not come after what was seen before: then the watch tells of it."""
     from pgkeep import preflight
 
@@ -225,7 +225,7 @@ def _remember(site: "Site") -> None:
         return
     head = site.journals.head()
     if not freshness.contradicting(remembered, preflight.lineage(site, head, remembered)):
-        memory.keep(freshness.sight(head))
+        memory.keep(freshness.sight(head, lost=site.lost()))
 
 
 def origin(context: "Context") -> Origin:

@@ -13,7 +13,8 @@ from pgkeep import chain
 from pgkeep.errors import NotRestorable
 from pgkeep.freshness import Concern
 from pgkeep.journal import Head, Journal
-from pgkeep.model import Entry, Instant
+from pgkeep.losses import surviving
+from pgkeep.model import Cid, Entry, Instant
 from pgkeep.plan import Point, RecoveryPlan, plan
 from pgkeep.progress import human_time
 from pgkeep.sentences import counted, moment
@@ -39,12 +40,13 @@ class Fact:
 class Known:
     """What was found out about a database. `audited`: when the last audit ended, None: there was none yet.
 
-    `damage`: what it could not mend, None: nothing.
+    `damage`: what it could not mend, None: nothing; `lost`: of which it found no whole copy.
     """
 
     head: Head
     audited: Instant | None
     damage: str | None
+    lost: tuple[Cid, ...]
 
     @property
     def journal(self) -> Journal:
@@ -60,7 +62,7 @@ def facts(known: Known, *, now: datetime) -> tuple[Fact, ...]:
 
     journal = known.journal
     try:
-        way = plan(journal, Point())
+        way = plan(surviving(journal, known.lost), Point())
     except NotRestorable as error:
         return (Fact(topic="newest", said="nothing", more=error.what, next_step=error.next_step),)
     return (

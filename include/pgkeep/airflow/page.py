@@ -3,7 +3,7 @@
 The journals are read from the peers at each request, all at once, and what does not answer in time is said so.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,11 +18,12 @@ from fastapi.responses import HTMLResponse
 from pgkeep.airflow import last_runs
 from pgkeep.airflow.hooks import SiteHook
 from pgkeep.airflow.overview import Fact, Known, facts, judged
-from pgkeep.audit.ledger import Ledgers, merged
+from pgkeep.audit import ledger
 from pgkeep.errors import PgkeepError, Unavailable
 from pgkeep.freshness import Concern, Facts, judge
 from pgkeep.journal import Journal
 from pgkeep.journal_store import JournalStore
+from pgkeep.losses import bereft
 from pgkeep.model import Entry
 from pgkeep.progress import human_size, human_time
 from pgkeep.sentences import age, content, moment, verdict
@@ -123,7 +124,8 @@ class JournalReader:
     def _section(self, name: str, future: Future[Known], database: Database | None) -> Section:
         try:
             found, now = future.result(timeout=0), datetime.now(UTC)
-            lines = tuple(line(entry, found.journal) for entry in reversed(found.journal.entries))
+            lost = bereft(found.journal, found.lost)
+            lines = tuple(line(entry, found.journal, lost) for entry in reversed(found.journal.entries))
             shown, more = judged(facts(found, now=now), concerns(found, database, now=now) if database else ())
             failed = tuple(failures(database.slug, now=now)) if database else ()
             return Section(name=name, facts=shown, more=(*more, *failed), lines=lines)
@@ -140,10 +142,8 @@ class JournalReader:
 def known(store: JournalStore) -> Known:
     """What the peers have of that database. Raises as `JournalStore.head`."""
     listing = store.search.listing()
-    ledgers = Ledgers(database=store.database, vault=store.vault, sealer=store.sealer, copies=store.copies)
-    head = store.search.head(listing)
-    ledger = merged(ledgers.find(listing).values(), store.database)
-    return Known(head=head, audited=ledger.ended, damage=ledger.damage)
+    head, audits = store.search.head(listing), ledger.known(store.search, listing)
+    return Known(head=head, audited=audits.ended, damage=audits.damage, lost=audits.lost)
 
 
 def failures(slug: str, *, now: datetime) -> Iterator[str]:
@@ -163,6 +163,7 @@ def concerns(found: Known, database: Database, *, now: datetime) -> tuple[Concer
         lineage={found.journal.sequence: found.head.cid},
         audited=found.audited,
         damage=found.damage,
+        lost=found.lost,
         drills=database.scratch is not None,
         retained=None,
         shortages=(),
@@ -171,7 +172,7 @@ def concerns(found: Known, database: Database, *, now: datetime) -> tuple[Concer
     return judge(known, database.limits)
 
 
-def line(entry: Entry, journal: Journal) -> Line:
+def line(entry: Entry, journal: Journal, lost: Collection[Entry] = ()) -> Line:
     """An entry in words; copies are those that were confirmed when it was recorded."""
     backup = entry.backup
     held = [{copy.name for copy in copies} for copies in entry.holders.values()]
@@ -185,7 +186,7 @@ def line(entry: Entry, journal: Journal) -> Line:
         size=human_size(backup.size) if backup.parts else "-",
         copies=f"{min(map(len, held))} of {entry.copies}" if held else "-",
         holders=", ".join(sorted(everywhere)),
-        proven=verdict(entry, journal),
+        proven=verdict(entry, journal, lost),
         by=f"{backup.origin.by} on {backup.origin.host}",
     )
 

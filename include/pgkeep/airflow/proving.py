@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgkeep import records, sentences
 from pgkeep.airflow import metrics
-from pgkeep.airflow.operators import BackupStep, Record, origin
+from pgkeep.airflow.operators import BackupStep, Record, origin, remember
 from pgkeep.airflow.outcomes import airflow_outcome
 from pgkeep.progress import log_lines
 
@@ -54,8 +54,10 @@ class AuditOperator(BackupStep):
 
     def execute(self, context: "Context") -> Record:
         with airflow_outcome():
-            report = self.site().audit(share=self.share, patience=self.patience, watch=log_lines(log)).run()
+            site = self.site()
+            report = site.audit(share=self.share, patience=self.patience, watch=log_lines(log)).run()
             log.info("\n".join(sentences.audited(report)))
+            remember(site)  # what is lost is no more among what can be restored
         with airflow_outcome(topics=report.topics):
             report.require_well()
         return records.encode(report)

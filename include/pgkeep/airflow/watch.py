@@ -51,7 +51,7 @@ class WatchOperator(BackupStep):
                 raise freshness.error(self.database, concerns, last_try=is_last_try(context))
         with airflow_outcome():  # last: a notifier that cannot be made hides nothing
             delivery.require_notifiers(site.database.alerts)
-        seen = freshness.sight(facts.head)
+        seen = freshness.sight(facts.head, lost=facts.lost)
         log.info("%s can be restored as it was at %s: all that is watched is well", self.database, seen.moment)
         return records.encode(seen)
 
@@ -110,7 +110,7 @@ def looked_at(facts: Facts, *, slug: str) -> None:
     metrics.gauge("copies_missing", max((s.want - s.have for s in facts.shortages), default=0), slug=slug)
     if facts.retained is not None:
         metrics.gauge("retained_bytes", facts.retained, slug=slug)
-    way = freshness.newest(facts.journal)
+    way = freshness.newest(facts.surviving)
     if way:
         age = facts.now - datetime.fromisoformat(way.last.backup.cut.time)
         metrics.gauge("newest_moment_age_seconds", age.total_seconds(), slug=slug)

@@ -4,15 +4,16 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 
 from pgkeep import records, restore
 from pgkeep.errors import ConfigError
 from pgkeep.journal_store import JournalStore
-from pgkeep.model import Digest, instant
-from pgkeep.plan import Point, RecoveryPlan, plan
+from pgkeep.losses import bereft, plan_whole
+from pgkeep.model import Cid, Digest, instant
+from pgkeep.plan import Point, RecoveryPlan
 from pgkeep.ports import Target
 
 from .model import Proposal, Wish
@@ -35,12 +36,15 @@ def point(text: str) -> Point:
     )
 
 
-def propose(wish: Wish, journals: JournalStore, target: Target, *, production: bool) -> Proposal:
-    """What would be done, and what would be replaced by it; nothing is. Raises NotRestorable, ConfigError (something
-    stands there and is not to be replaced), Unavailable, Corrupted.
+def propose(
+    wish: Wish, journals: JournalStore, target: Target, *, production: bool, lost: Collection[Cid] = ()
+) -> Proposal:
+    """What would be done, and what would be replaced by it; nothing is. `lost`: objects of which an audit has found no
+    whole copy. Raises NotRestorable, ConfigError (something stands there and is not to be replaced), Unavailable,
+    Corrupted.
     """
     journal = journals.head().journal
-    way = plan(journal, wish.point)
+    way = plan_whole(journal, wish.point, lost)
     restore.require_exact(way, stale=wish.stale)
     target.require_free(replace=wish.replace)
     links = [step.backup.link for step in way.steps if step.backup.link]
@@ -66,12 +70,13 @@ def propose(wish: Wish, journals: JournalStore, target: Target, *, production: b
         replace=wish.replace,
         stale=wish.stale,
         occupant=target.occupant(),
+        lost=tuple(entry.sequence for entry in bereft(journal, lost)),
     )
 
 
 def mark(proposal: Proposal) -> str:
     """A short name of what would be done: another one where another plan, place or database to be replaced is meant."""
-    meant = replace(proposal, version=0, size=0, full_seconds=0.0, drilled=None, occupant=None)
+    meant = replace(proposal, version=0, size=0, full_seconds=0.0, drilled=None, occupant=None, lost=())
     whom = proposal.occupant and proposal.occupant.identity
     named = json.dumps([records.encode(meant), whom], sort_keys=True)
     return hashlib.sha256(named.encode()).hexdigest()[:16]

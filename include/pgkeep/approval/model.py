@@ -30,6 +30,7 @@ class Proposal:
     `reached`: the moment of the last of them. `size`: bytes to read. `full_seconds`: how long the full backup took.
     `drilled`: the last drill of that full backup, else the last one at all. `production`: it goes to the server whose
     database is kept; `server`: that server's own identifier. `occupant`: what stands under the target's name now.
+    `lost`: entries of which an audit has found no whole copy.
     """
 
     database: str
@@ -53,6 +54,7 @@ class Proposal:
     replace: bool
     stale: bool
     occupant: Occupant | None
+    lost: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from pgkeep import records
-from pgkeep.errors import ConfigError, Corrupted, PgkeepError, Unavailable
+from pgkeep.errors import ConfigError, Corrupted, Unavailable
 from pgkeep.journal import Journal
-from pgkeep.journal_search import limited
+from pgkeep.journal_search import JournalSearch, limited
+from pgkeep.journal_store import JournalStore
 from pgkeep.model import Cid, Instant, PeerId
 from pgkeep.pin_names import audit_name, numbered
-from pgkeep.ports import Listing, Sealer, Vault
+from pgkeep.ports import Listing
 
 log = logging.getLogger(__name__)
 
@@ -139,44 +140,40 @@ def following(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ledgers:
-    """Where the ledger of one database is kept."""
+def find(search: JournalSearch, listing: Listing) -> Mapping[Cid, Ledger]:
+    """The ledgers of a database that can be read. What else bears such a name is litter."""
+    found = dict[Cid, Ledger]()
+    for cid in frozenset[Cid]().union(*numbered(listing.names, database=search.database, what="audit").values()):
+        ledger = _read(search, cid)
+        if ledger is not None:
+            found[cid] = ledger
+    return found
 
-    database: str
-    vault: Vault
-    sealer: Sealer
-    copies: int
 
-    def find(self, listing: Listing) -> Mapping[Cid, Ledger]:
-        """Those that can be read. What else bears such a name is litter."""
-        found = dict[Cid, Ledger]()
-        for cid in frozenset[Cid]().union(*numbered(listing.names, database=self.database, what="audit").values()):
-            ledger = self._read(cid)
-            if ledger is not None:
-                found[cid] = ledger
-        return found
+def known(search: JournalSearch, listing: Listing) -> Ledger:
+    """All of them together. Raises Unavailable: no peer answers."""
+    return merged(find(search, listing).values(), search.database)
 
-    def write(self, ledger: Ledger, *, instead_of: Iterable[Cid]) -> Cid:
-        """Keeps it, then lets go of those it was made from. Raises what the sealer and the vault raise."""
-        name = audit_name(self.database, number=ledger.number)
-        cid = self.vault.add(self.sealer.seal(iter([records.to_bytes(ledger)]), audience="journal"), name=name)
-        self.vault.pin(cid, name=name, copies=self.copies)
-        for old in instead_of:
-            self.vault.drop(old)
-        return cid
 
-    def _read(self, cid: Cid) -> Ledger | None:
-        for place in self.vault.places():
-            try:
-                text = b"".join(self.sealer.open(limited(self.vault.read(cid, at=place))))
-                ledger = records.from_bytes(Ledger, text)
-            except (Unavailable, Corrupted, ConfigError) as error:
-                self._pass_over(cid, error)
-                continue
-            if (ledger.format, ledger.database) == (FORMAT, self.database):
-                return ledger
-        return None
+def write(ledger: Ledger, journals: JournalStore, *, instead_of: Iterable[Cid]) -> Cid:
+    """Keeps it, then lets go of those it was made from. Raises what the sealer and the vault raise."""
+    name = audit_name(journals.database, number=ledger.number)
+    sealed = journals.sealer.seal(iter([records.to_bytes(ledger)]), audience="journal")
+    cid = journals.vault.add(sealed, name=name)
+    journals.vault.pin(cid, name=name, copies=journals.copies)
+    for old in instead_of:
+        journals.vault.drop(old)
+    return cid
 
-    def _pass_over(self, cid: Cid, error: PgkeepError) -> None:
-        log.info("%s, an audit of %s, is passed over: %s", cid, self.database, error.what)
+
+def _read(search: JournalSearch, cid: Cid) -> Ledger | None:
+    for place in search.vault.places():
+        try:
+            text = b"".join(search.sealer.open(limited(search.vault.read(cid, at=place))))
+            ledger = records.from_bytes(Ledger, text)
+        except (Unavailable, Corrupted, ConfigError) as error:
+            log.info("%s, an audit of %s, is passed over: %s", cid, search.database, error.what)
+            continue
+        if (ledger.format, ledger.database) == (FORMAT, search.database):
+            return ledger
+    return None

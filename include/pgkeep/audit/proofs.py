@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 WATCHED = 100_000_000
 """Bytes from which on somebody wants to know how far it is; there are thousands of smaller objects."""
-LOST = "pgkeep list says what else there is; the next full backup takes its place"
+LOST = "see docs/operating.md, 'What is lost'; the next full backup takes its place"
 
 
 @dataclass(kw_only=True)

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from pgkeep.audit import litter
 from pgkeep.audit.holdings import Held, Standing, Versions, holdings, standing, versions
-from pgkeep.audit.ledger import Ledger, Ledgers, following, merged, standpoint
+from pgkeep.audit.ledger import Ledger, find, following, merged, standpoint, write
 from pgkeep.audit.proofs import Proofs
 from pgkeep.audit.report import PeerAccount, Problem, Report, damage
 from pgkeep.audit.surroundings import surroundings
@@ -78,18 +78,11 @@ class Audit:
             seconds=round(time.monotonic() - started, 3),
         )
 
-    @property
-    def ledgers(self) -> Ledgers:
-        """Where audits write down what they have read."""
-        return Ledgers(
-            database=self.journals.database, vault=self.vault, sealer=self.sealer, copies=self.journals.copies
-        )
-
     def _look(self) -> "Scene":
         listing, found = self._versions()
         if found.problems:  # or a writer has let go of an old one at this moment
             listing, found = self._versions()
-        ledgers = self.ledgers.find(listing)
+        ledgers = find(self.journals.search, listing)
         ledger = merged(ledgers.values(), self.journals.database)
         places = askable(self.vault)
         return Scene(
@@ -145,7 +138,7 @@ class Audit:
 
     def _write_down(self, ledger: Ledger, scene: "Scene", problems: list[Problem]) -> None:
         try:
-            self.ledgers.write(ledger, instead_of=scene.ledgers)
+            write(ledger, self.journals, instead_of=scene.ledgers)
         except PgkeepError as error:
             what = f"what this audit has read could not be written down: {error.what}"
             problems.append(Problem(kind="notice", about="audit", what=what, next_step=error.next_step))

@@ -8,8 +8,9 @@ from pgkeep import restore, sentences, wiring
 from pgkeep.cli import reading
 from pgkeep.cli.context import Commands, connections, given, moment, watch
 from pgkeep.errors import ConfigError, NotRestorable, PgkeepError
+from pgkeep.losses import plan_whole
 from pgkeep.model import Cid, Part
-from pgkeep.plan import Point, plan
+from pgkeep.plan import Point
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,8 @@ def bring_back(chosen: argparse.Namespace) -> None:
     """`pgkeep restore NAME --into URL`: from the peers alone."""
     target = wiring.target(chosen.into, connections())
     found = reading.opened(chosen)
-    way = plan(found.journal(chosen.name), Point(entry=chosen.entry, time=chosen.at, xid=chosen.xid, base=chosen.base))
+    point = Point(entry=chosen.entry, time=chosen.at, xid=chosen.xid, base=chosen.base)
+    way = plan_whole(found.journal(chosen.name), point, found.lost(chosen.name))
     if chosen.dry_run:
         restore.require_exact(way, stale=chosen.stale)
         print("\n".join(sentences.planned(way)))

@@ -5,7 +5,7 @@ import json
 import logging
 import socket
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pgkeep import backup, lpbm, records, sentences, wiring
 from pgkeep.ancestry import LegacyFile
@@ -14,6 +14,7 @@ from pgkeep.cli.context import Commands, connections, given, loaded_settings, se
 from pgkeep.cli.pending import Pending
 from pgkeep.copies import claimed_copies
 from pgkeep.errors import ConfigError, PgkeepError, Unavailable
+from pgkeep.losses import bereft
 from pgkeep.model import Entry, Origin, Sealed, Stored
 from pgkeep.ports import Vault
 from pgkeep.site import Site
@@ -75,21 +76,25 @@ def list_backups(chosen: argparse.Namespace) -> None:
     """`pgkeep list NAME`."""
     found = reading.opened(chosen)
     journal = found.journal(chosen.name)
-    rows = [*with_copies(journal.entries, found.vault)]
+    rows, lost = [*with_copies(journal.entries, found.vault)], bereft(journal, found.lost(journal.database))
     if chosen.json:
         described = {
             "database": journal.database,
             "journal": journal.sequence,
-            "entries": [records.encode(entry) | {"copies_now": copies} for entry, copies in rows],
+            "entries": [_described(entry, copies, entry in lost) for entry, copies in rows],
             "verdicts": [records.encode(verdict) for verdict in journal.verdicts],
         }
         json.dump(described, sys.stdout, indent=1)
         print()
     else:
-        print(sentences.entry_table(journal, rows))
+        print(sentences.entry_table(journal, rows, lost=lost))
         for entry in journal.entries:
             if entry.backup.part("ancestry"):
                 print(sentences.continues(entry, _ancestors(entry, found)))
+
+
+def _described(entry: Entry, copies: int | None, lost: bool) -> Mapping[str, object]:
+    return records.encode(entry) | {"copies_now": copies, "lost": lost}
 
 
 def _ancestors(entry: Entry, found: reading.Reading) -> Sequence[LegacyFile] | None:

@@ -34,6 +34,11 @@ def add_commands(commands: Commands) -> None:
     command = commands.add_parser("retire", help="let go of what the settings keep_.. and min_full do not keep")
     command.add_argument("name", metavar="NAME", type=given)
     command.add_argument("--dry-run", action="store_true", help="only show what would go, what would stay, and why")
+    command.add_argument(
+        "--lost",
+        action="store_true",
+        help="also let go of full backups of which the last audit found no whole copy, whatever the settings keep",
+    )
     command.set_defaults(run=let_go)
 
 
@@ -53,11 +58,12 @@ def audit(chosen: argparse.Namespace) -> None:
 
 
 def let_go(chosen: argparse.Namespace) -> None:
-    """`pgkeep retire NAME [--dry-run]`."""
+    """`pgkeep retire NAME [--lost] [--dry-run]`."""
     site = wiring.site(loaded_settings(), chosen.name, connections())
     if chosen.dry_run:
-        journal = site.journals.head().journal
-        print(sentences.fate_table(retention.choose(journal, site.database.policy, lost=site.lost())))
+        journal, policy = site.journals.head().journal, site.database.policy
+        fates = retention.choose(journal, policy, lost=site.lost(), give_up=chosen.lost)
+        print(sentences.fate_table(fates))
         return
-    done = site.retire()
+    done = site.retire(give_up=chosen.lost)
     print(f"{sentences.fate_table(done.fates)}\n{sentences.retired(done)}")

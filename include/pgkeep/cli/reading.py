@@ -16,11 +16,12 @@ from urllib.parse import unquote, urlsplit
 from pgkeep import journal_search, settings, wiring
 from pgkeep.adapters.ipfs import Endpoint, IpfsVault
 from pgkeep.adapters.openpgp import OpenPgpOpener
+from pgkeep.audit import ledger
 from pgkeep.cli.context import connections, given, loaded_settings
 from pgkeep.errors import ConfigError, Corrupted, PgkeepError
 from pgkeep.journal import Journal
 from pgkeep.journal_search import JournalSearch
-from pgkeep.model import KeyFingerprint, is_cid
+from pgkeep.model import Cid, KeyFingerprint, is_cid
 from pgkeep.pin_names import ALL, databases
 from pgkeep.settings import values
 
@@ -57,6 +58,15 @@ class Reading:
         assert name is not None, "only a file says itself whose it is"
         search = self._search(name)
         return search.head(search.listing(), accept=self.version).journal
+
+    def lost(self, name: str) -> tuple[Cid, ...]:
+        """Objects of which the last audit has found no whole copy, as far as that can be read."""
+        search = self._search(name)
+        try:
+            return ledger.known(search, search.listing()).lost
+        except PgkeepError as error:
+            log.info("what audits of %s have found is not known: %s", name, error)
+            return ()
 
     def databases(self) -> Sequence[str]:
         """All that have a journal on these peers. Raises Unavailable."""

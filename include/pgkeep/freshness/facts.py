@@ -1,12 +1,13 @@
 """What is known of a database and its journal, and what there is to say about it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from pgkeep.errors import NotRestorable, PgkeepError
 from pgkeep.journal import Head, Journal
+from pgkeep.losses import surviving
 from pgkeep.model import Cid, Instant
 from pgkeep.plan import Point, RecoveryPlan, plan
 from pgkeep.ports import Complaint
@@ -71,8 +72,8 @@ class Shortage:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What is known. `lineage`: the journal's versions by number, as the newest one vouches for them. `audited`: when
-    the last audit ended, None: there was none yet; `damage`: what it could not mend, None: nothing. `drills`: whether
-    there are any.
+    the last audit ended, None: there was none yet; `damage`: what it could not mend, None: nothing; `lost`: of which it
+    found no whole copy. `drills`: whether there are any.
 
     `retained`: bytes that the source keeps, None: not known, or nothing. `shortages`: of what a restore of the newest
     moment needs. `keys`: those that serve no more, or not for long.
@@ -84,6 +85,7 @@ class Facts:
     lineage: Mapping[int, Cid]
     audited: Instant | None
     damage: str | None
+    lost: tuple[Cid, ...]
     drills: bool
     retained: int | None
     shortages: tuple[Shortage, ...]
@@ -92,6 +94,11 @@ class Facts:
     @property
     def journal(self) -> Journal:
         return self.head.journal
+
+    @property
+    def surviving(self) -> Journal:
+        """The journal without what is lost."""
+        return surviving(self.head.journal, self.lost)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +120,9 @@ def newest(journal: Journal) -> RecoveryPlan | None:
         return None
 
 
-def sight(head: Head) -> Seen:
+def sight(head: Head, *, lost: Collection[Cid] = ()) -> Seen:
     """What is to be remembered of a journal. Raises Corrupted: the chain is broken."""
-    way = newest(head.journal)
+    way = newest(surviving(head.journal, lost))
     return Seen(
         sequence=head.journal.sequence,
         cid=head.cid,

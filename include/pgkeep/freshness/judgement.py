@@ -82,7 +82,7 @@ def _clock(facts: Facts) -> Iterator[Concern]:
 
 
 def _newest(facts: Facts, limit: timedelta) -> Iterator[Concern]:
-    way = newest(facts.journal)
+    way = newest(facts.surviving)
     since = _shown(way.last) if way else _first_line(facts.journal)
     if _age(since, facts) <= limit:
         return

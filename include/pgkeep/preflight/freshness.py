@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from pgkeep.adapters.postgres import CaptureReport
-from pgkeep.audit.ledger import merged
+from pgkeep.audit import ledger
 from pgkeep.copies import claimed_copies
 from pgkeep.errors import PgkeepError
 from pgkeep.freshness import Concern, Facts, Memory, Recollection, Shortage, judge, newest, sight
-from pgkeep.journal import Head
-from pgkeep.meter import unwatched
+from pgkeep.journal import Head, Journal
+from pgkeep.losses import surviving
 from pgkeep.model import Cid
 from pgkeep.ports import Complaint
 from pgkeep.progress import human_time
@@ -32,7 +32,7 @@ def look(site: Site, memory: Memory) -> tuple[Facts, tuple[Concern, ...]]:
     facts = _facts(site, memory)
     concerns = judge(facts, site.database.limits)
     if not any(concern.topic == "rollback" for concern in concerns):
-        memory.keep(sight(facts.head))
+        memory.keep(sight(facts.head, lost=facts.lost))
     return facts, concerns
 
 
@@ -52,7 +52,7 @@ def freshness(site: Site, memory: Memory) -> Iterator[Finding]:
         return
     for concern in concerns:
         yield Finding(about=about, what=concern.what, next_step=concern.next_step, fatal=True, kind=concern.kind)
-    way = newest(facts.journal)
+    way = newest(facts.surviving)
     if way and not any(concern.topic == "newest" for concern in concerns):
         time = way.last.backup.cut.time
         age = human_time((facts.now - datetime.fromisoformat(time)).total_seconds())
@@ -63,8 +63,7 @@ def _facts(site: Site, memory: Memory) -> Facts:
     remembered = tuple(memory.recall())  # first: what is recorded meanwhile makes the journal newer, never the memory
     listing = site.journals.search.listing()
     head = site.journals.search.head(listing)
-    ledgers = site.audit(patience=0.0, watch=unwatched).ledgers.find(listing)
-    known, now = merged(ledgers.values(), site.database.name), datetime.now(UTC)
+    known, now = ledger.known(site.journals.search, listing), datetime.now(UTC)
     return Facts(
         head=head,
         now=now,
@@ -72,9 +71,10 @@ def _facts(site: Site, memory: Memory) -> Facts:
         lineage=lineage(site, head, remembered),
         audited=known.ended,
         damage=known.damage,
+        lost=known.lost,
         drills=site.scratch is not None,
         retained=_retained(site),
-        shortages=tuple(_shortages(head, site)),
+        shortages=tuple(_shortages(surviving(head.journal, known.lost), site)),
         keys=tuple(_keys(site, now)),
     )
 
@@ -89,9 +89,9 @@ def _retained(site: Site) -> int | None:
     return report.slot.kept if isinstance(report, CaptureReport) and report.slot else None
 
 
-def _shortages(head: Head, site: Site) -> Iterator[Shortage]:
+def _shortages(journal: Journal, site: Site) -> Iterator[Shortage]:
     """Of what a restore of the newest moment needs, as the cluster claims it. What else there is, audits look after."""
-    way = newest(head.journal)
+    way = newest(journal)
     for entry in (way.base, *way.steps) if way else ():
         if entry.backup.parts and (have := claimed_copies(entry, site.vault)) < entry.copies:
             yield Shortage(entry=entry.sequence, have=have, want=entry.copies)

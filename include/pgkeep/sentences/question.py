@@ -21,6 +21,7 @@ def body(proposal: Proposal, *, triggered_by: str | None) -> str:
     rows = [
         ("what comes back", _way(proposal)),
         ("moment", _reached(proposal)),
+        *_lost(proposal),
         ("to read and decrypt", f"{human_size(proposal.size)}, of version {proposal.version} of the journal"),
         ("where", f"{_code(proposal.label)} ({'production' if proposal.production else 'scratch'})"),
         ("what it replaces", _replaced(proposal)),
@@ -48,6 +49,15 @@ def _reached(proposal: Proposal) -> str:
     where = f"before the first transaction at or after {stop.time}" if stop.time else f"through transaction {stop.xid}"
     stale = "; tables without a primary key as of the entry before (stale)" if proposal.stale else ""
     return f"{where}{stale}"
+
+
+def _lost(proposal: Proposal) -> Iterator[tuple[str, str]]:
+    numbers = ", ".join(map(str, proposal.lost))
+    if not numbers:
+        return
+    used = {proposal.base, *proposal.steps}.intersection(proposal.lost)
+    said = "THIS RESTORE NEEDS THEM AND WILL FAIL, unless they are back" if used else "this restore does without them"
+    yield "what is lost", f"an audit has found no whole copy of entry {numbers}: {said}"
 
 
 def _replaced(proposal: Proposal) -> str:
