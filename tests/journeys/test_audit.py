@@ -24,14 +24,34 @@ def test_an_operator_audits(node: Node, shop: str) -> None:
     assert report["since"]
 
 
-def test_what_is_lost_everywhere_is_named_with_its_entry(node: Node, shop: str) -> None:
-    node.pgkeep("backup", shop, "--full")
-    cid = node.dump_of(shop)
+def test_what_is_lost_everywhere_leads_nowhere_and_is_let_go_of(node: Node, kept: str) -> None:
+    node.pgkeep("backup", kept, "--full")
+    first, whole = node.entries(kept)[-1]["sequence"], node.dump_of(kept)
+    node.pgkeep("backup", kept, "--full")
+    lost, cid = node.entries(kept)[-1]["sequence"], node.dump_of(kept)
     for peer in (1, 2, 3):
         node.blocks(cid, peer=peer)[-1].unlink()
-    failed = node.pgkeep("audit", shop, "--share", "1", code=6)
-    assert f"dump of entry 1 ({cid})" in failed.stderr
+    failed = node.pgkeep("audit", kept, "--share", "1", code=6)
+    assert f"dump of entry {lost} ({cid})" in failed.stderr
     assert "no whole copy is left" in failed.stderr
+    assert [entry["sequence"] for entry in node.entries(kept) if entry["lost"]] == [lost]
+    assert "LOST" in node.pgkeep("list", kept).stdout
+    into = ("--into", node.target(kept))
+    around = node.pgkeep("restore", kept, *into, "--dry-run")
+    assert f"restore entry {first}:" in around.stdout
+    assert f"no whole copy of entry {lost}: it is left out" in around.stderr
+
+    for peer in (1, 2, 3):
+        node.blocks(whole, peer=peer)[-1].unlink()
+    node.pgkeep("audit", kept, "--share", "1", code=6)
+    node.psql("CREATE TABLE since (n int PRIMARY KEY); INSERT INTO since VALUES (1)", dbname=kept)
+    node.pgkeep("backup", kept)
+    assert node.entries(kept)[-1]["backup"]["kind"] == "full", "nothing whole leads on"
+    assert f"entry {first}" in node.pgkeep("check", kept, code=6).stdout
+    node.pgkeep("retire", kept, "--lost")
+    assert "all is well" in node.pgkeep("audit", kept, "--share", "1").stdout
+    node.pgkeep("restore", kept, *into)
+    assert node.measure(kept, server="SCRATCH") == node.measure(kept)
 
 
 def test_a_peer_that_is_away_is_named(node: Node, shop: str) -> None:
