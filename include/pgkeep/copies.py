@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -59,8 +59,8 @@ def patiently(attempt: Callable[[], T], *, patience: float) -> T:
 
 def claimed_copies(entry: Entry, holdings: Holdings) -> int:
     """How many distinct peers hold every part at this moment, as the cluster says. Raises Unavailable, ConfigError."""
-    holding = [{holder.peer for holder in holdings.holders(part.cid) if holder.holds} for part in entry.backup.parts]
-    return len(set.intersection(*holding)) if holding else 0
+    held = [{holder.peer for holder in claimed(part.cid, holdings)} for part in entry.backup.parts]
+    return len(set.intersection(*held)) if held else 0
 
 
 # --- counting ----------------------------------------------------------------------------------------------------
@@ -68,14 +68,20 @@ def claimed_copies(entry: Entry, holdings: Holdings) -> int:
 
 def claimed(cid: Cid, vault: Holdings) -> list[Holder]:
     """The distinct peers that are said to hold an object, which proves nothing. Raises Unavailable."""
-    return list({holder.peer: holder for holder in vault.holders(cid) if holder.holds}.values())
+    return holding(vault.holders(cid))
+
+
+def holding(holders: Iterable[Holder]) -> list[Holder]:
+    """Of these, the distinct peers that are said to hold it."""
+    return list({holder.peer: holder for holder in holders if holder.holds}.values())
 
 
 def require_claims(wanted: Ciphertext, vault: Holdings, *, copies: int) -> None:
     """Raises NotReplicated, with what each peer says, if fewer than `copies` are said to hold it. Reads no bytes."""
-    have = len(claimed(wanted.cid, vault))
+    holders = vault.holders(wanted.cid)
+    have = len(holding(holders))
     if have < copies:
-        status = {holder.name: holder.status for holder in vault.holders(wanted.cid)}
+        status = {holder.name: holder.status for holder in holders}
         raise _too_few(wanted, have=have, want=copies, status=status)
 
 
@@ -159,10 +165,10 @@ def whole_copy(wanted: Ciphertext, vault: Holdings, *, watch: Watch = unwatched)
 def is_damaged(cid: Cid, vault: Holdings) -> bool:
     """For an object that no place gives: a peer that is said to hold it answers, so its copy is damaged or gone."""
     try:
-        holding = {holder.peer for holder in claimed(cid, vault)}
+        holders = {holder.peer for holder in claimed(cid, vault)}
     except (Unavailable, ConfigError):  # nobody can say
         return False
-    return any(place.peer in holding for place in vault.places() if place.local)
+    return any(place.peer in holders for place in vault.places() if place.local)
 
 
 def _unreadable(wanted: Ciphertext, refused: Mapping[str, str], *, damaged: bool) -> PgkeepError:

@@ -156,14 +156,27 @@ def known(search: JournalSearch, listing: Listing) -> Ledger:
 
 
 def write(ledger: Ledger, journals: JournalStore, *, instead_of: Iterable[Cid]) -> Cid:
-    """Keeps it, then lets go of those it was made from. Raises what the sealer and the vault raise."""
+    """Keeps it, then lets go of those it was made from. While a peer is away it has fewer copies: the next is written
+    anew. Raises what the sealer and the vault raise.
+    """
     name = audit_name(journals.database, number=ledger.number)
     sealed = journals.sealer.seal(iter([records.to_bytes(ledger)]), audience="journal")
     cid = journals.vault.add(sealed, name=name)
-    journals.vault.pin(cid, name=name, copies=journals.copies)
+    _pin(cid, name, journals)
     for old in instead_of:
         journals.vault.drop(old)
     return cid
+
+
+def _pin(cid: Cid, name: str, journals: JournalStore) -> None:
+    for copies in range(journals.copies, 0, -1):
+        try:
+            journals.vault.pin(cid, name=name, copies=copies)
+        except Unavailable:
+            if copies == 1:
+                raise
+        else:
+            return
 
 
 def _read(search: JournalSearch, cid: Cid) -> Ledger | None:

@@ -5,20 +5,23 @@ A copy counts as mended only when that very peer has given the very bytes again.
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pgkeep.audit.holdings import Held, Kept, Standing, standing
 from pgkeep.audit.report import Problem, Repair
-from pgkeep.copies import askable, claimed, gives_whole, patiently, require_claims, whole_copy
+from pgkeep.copies import askable, gives_whole, holding, patiently, require_claims, whole_copy
 from pgkeep.errors import Corrupted, NotReplicated, PgkeepError, Unavailable
 from pgkeep.meter import unwatched
-from pgkeep.ports import Place, Vault, Watch
+from pgkeep.ports import Holder, Place, Vault, Watch
 
 log = logging.getLogger(__name__)
 
 WATCHED = 100_000_000
 """Bytes from which on somebody wants to know how far it is; there are thousands of smaller objects."""
+TRIES = 3
+"""So many objects in a row may get no copy before the others are left for another day."""
+BRING_BACK = "bring the missing peers back, then audit again"
 LOST = "see docs/operating.md, 'What is lost'; the next full backup takes its place"
 
 
@@ -63,10 +66,9 @@ class Proofs:
     def multiply(self, standings: Iterable[Standing]) -> None:
         """Has new copies made of what too few peers are said to hold, and reads those back, too."""
         short = [found for found in standings if found.claims + self._given_up(found) < self.copies]
-        asked = [found for found in short if self._ask(found)]
+        asked = self._in_turn(short, self._ask)
         deadline = time.monotonic() + self.patience
-        for found in asked:
-            self._await(found, patience=max(0.0, deadline - time.monotonic()))
+        self._in_turn(asked, lambda found: self._await(found, patience=max(0.0, deadline - time.monotonic())))
 
     def tell(self, standings: Iterable[Standing]) -> None:
         """Says what would be mended and multiplied, and does neither."""
@@ -128,13 +130,45 @@ class Proofs:
                 self._wrong(held.kept, what, next_step=step)
             else:
                 what = f"{held.place.name} stopped answering while its copy was read"
-                self._too_few(held.kept, what, next_step="bring that peer back, then audit again")
+                holders = self.vault.holders(held.kept.cid)
+                self._too_few(held.kept, what, holders, next_step="bring that peer back, then audit again")
 
     # --- missing ---------------------------------------------------------------------------------------------------
 
     def _given_up(self, found: Standing) -> int:
         """Copies that could not be mended: the cluster has given them a peer, and would give no other."""
         return sum(held in self.damaged for held in found.lacking)
+
+    def _in_turn(self, standings: Sequence[Standing], attempt: Callable[[Standing], bool]) -> list[Standing]:
+        """Those that got what they needed. After a few in a row that did not, the rest waits: a peer is away, and to
+        find that out for each of hundreds of objects would take hours.
+        """
+        done, failed = list[Standing](), 0
+        for i, found in enumerate(standings):
+            if attempt(found):
+                done.append(found)
+                failed = 0
+            elif (failed := failed + 1) == TRIES:
+                self._leave(standings[i + 1 :])
+                break
+        return done
+
+    def _leave(self, rest: Sequence[Standing]) -> None:
+        left = [found for found in rest if found.claims]
+        for found in rest:
+            if not found.claims:
+                self._short(found.kept)  # it may be lost
+        if left:
+            self.problems.append(
+                Problem(
+                    kind="NotReplicated",
+                    about=f"{len(left)} more objects",
+                    what=f"have too few copies, too, and wait for the next audit: {TRIES} in a row got none",
+                    next_step=BRING_BACK,
+                    have=min(found.claims for found in left),
+                    want=self.copies,
+                )
+            )
 
     def _ask(self, found: Standing) -> bool:
         kept = found.kept
@@ -145,13 +179,13 @@ class Proofs:
             return False
         return True
 
-    def _await(self, before: Standing, *, patience: float) -> None:
+    def _await(self, before: Standing, *, patience: float) -> bool:
         kept = before.kept
         try:
             patiently(lambda: require_claims(kept.wanted, self.vault, copies=self.copies), patience=patience)
         except (NotReplicated, Unavailable):
             self._short(kept)
-            return
+            return False
         self._label(kept)
         now = self._again(kept)
         new = [held for held in now.held if held not in before.held]
@@ -160,6 +194,7 @@ class Proofs:
                 self._repaired(held, "replicated anew")
         self._give_up(held for held in new if held in self.damaged)
         self._claimed_anew(before, now)
+        return True
 
     def _label(self, kept: Kept) -> None:
         try:
@@ -174,12 +209,13 @@ class Proofs:
 
     def _short(self, kept: Kept, why: str = "") -> None:
         """Too few copies, or none at all: then somebody has to know that now."""
-        have = len(claimed(kept.cid, self.vault))
+        holders = self.vault.holders(kept.cid)
+        have = len(holding(holders))
         if have == 0 and (lost := self._lost(kept)):
             self._wrong(kept, lost, next_step=LOST, lost=True)
         else:
             what = f"has {have} of {self.copies} copies" + (f": {why}" if why else "")
-            self._too_few(kept, what, next_step="bring the missing peers back, then audit again")
+            self._too_few(kept, what, holders, next_step=BRING_BACK)
 
     def _lost(self, kept: Kept) -> str | None:
         """Why no peer can give it, if all of them were asked."""
@@ -205,9 +241,9 @@ class Proofs:
             Problem(kind="Corrupted", about=about, what=what, next_step=next_step, cid=kept.cid, lost=lost)
         )
 
-    def _too_few(self, kept: Kept, what: str, *, next_step: str) -> None:
-        holders = {holder.name: holder.status for holder in self.vault.holders(kept.cid)}
-        who = ", ".join(f"{name}: {status}" for name, status in sorted(holders.items()))
+    def _too_few(self, kept: Kept, what: str, holders: Sequence[Holder], *, next_step: str) -> None:
+        said = {holder.name: holder.status for holder in holders}
+        who = ", ".join(f"{name}: {status}" for name, status in sorted(said.items()))
         self.problems.append(
             Problem(
                 kind="NotReplicated",
@@ -215,8 +251,8 @@ class Proofs:
                 what=f"{what} ({who})",
                 next_step=next_step,
                 cid=kept.cid,
-                have=len(claimed(kept.cid, self.vault)),
+                have=len(holding(holders)),
                 want=self.copies,
-                holders=holders,
+                holders=said,
             )
         )

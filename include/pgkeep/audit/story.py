@@ -109,7 +109,7 @@ class Audit:
         else:
             proofs.multiply(proofs.mend(standings))
         wanted = self._wanted()
-        return [problem for problem in proofs.problems if problem.cid in wanted]
+        return [problem for problem in proofs.problems if problem.cid is None or problem.cid in wanted]
 
     def _wanted(self) -> frozenset[Cid]:
         return versions(self.journals.head(), self.journals).wanted
