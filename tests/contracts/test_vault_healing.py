@@ -50,7 +50,8 @@ class MemoryWorld:
             bob.lose(cid)
 
     def pin_name(self, cid: Cid) -> str | None:
-        return self.memory.peers[1].pins.get(cid)
+        peer = self.memory.peers[1]
+        return None if cid in peer.unpinned else peer.pins.get(cid, "")  # a cluster pins without a name
 
     def stop(self) -> None:
         self.memory.peers[1].up = False
@@ -138,6 +139,7 @@ def test_a_peer_gets_back_what_it_lacks(world: World, data: bytes, damage: str) 
         assert damage != "leaf rotten"
     except Unavailable:
         assert damage == "leaf rotten"
+        assert world.pin_name(cid) is not None, "what counts copies does not see one less while it is mended"
         vault.scrub(second(vault))
         vault.fetch(cid, name=name, at=second(vault))
     assert gives(vault, cid, data)

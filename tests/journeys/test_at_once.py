@@ -117,9 +117,7 @@ def test_killed_in_the_middle_of_an_audit_and_of_a_retirement(node: Node, three:
             process.kill()
             process.communicate()
             entries = node.entries(three)
-            mending = first["sequence"] if words[0] == "audit" else None  # its rotten copy is on its way to a whole one
-            assert held([entry for entry in entries if entry["sequence"] != mending]), "what is named is held"
-            assert all(entry["copies_now"] >= 2 for entry in entries if entry["backup"]["parts"])
+            assert held(entries), "what is named is held"
             assert before[-len(entries) :] == [entry["sequence"] for entry in entries]
         said = node.pgkeep(*words).stdout
         assert words[0] != "audit" or "all is well" in said

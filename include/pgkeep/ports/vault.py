@@ -100,7 +100,7 @@ class Vault(Holdings, Protocol):
     def fetch(self, cid: Cid, *, name: str, at: Place) -> None:
         """Lets that very peer fetch from the others what it lacks of an object, and pin it under `name`.
 
-        A block that is there and rotten is no lack: see `scrub`. When this fails the pin may be lost: call it again.
+        A block that is there and rotten is no lack: see `scrub`. When this fails, a pin that there was is still there.
         Raises Unavailable: not that peer, not all of it to be had, or no progress.
         """
 

@@ -142,7 +142,6 @@ class MemoryVault:
     def fetch(self, cid: Cid, *, name: str, at: Place) -> None:
         peer = self._at(at)
         if cid in peer.objects and not peer.has_whole(cid):
-            peer.unpin(cid)
             raise Unavailable(f"{at.name} has a block with another hash", next_step="scrub it")
         peer.take(cid, self._whole(cid))
         if cid not in peer.objects:

@@ -1,6 +1,7 @@
 """A Kubo daemon's RPC interface (docs.ipfs.tech/reference/kubo/rpc), as far as a vault needs it."""
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
@@ -89,14 +90,25 @@ class Kubo:
     def fetch(self, cid: Cid, *, name: str) -> None:
         """Pins an object under `name`, and fetches from the neighbours what is missing here.
 
-        A rotten block is refused, and then the pin there was is gone: `scrub`, and fetch again.
+        A rotten block is refused: `scrub`, and fetch again. The object is walked before it is pinned, for Kubo takes
+        the pin away that there was when it meets a rotten block while pinning (0.43).
         """
+        self._walk(cid)
         params = {"arg": cid, "name": name, "progress": "true"}
         with self._door.ask("POST", API + "pin/add", params) as response:
             said = list(self._moving(response.iter_lines()))
         if not said or cid not in names_in(said[-1], "Pins"):
             raise Unavailable(
                 f"{self} could not get all of {cid}", next_step="see that daemon's log; then run it again"
+            )
+
+    def _walk(self, cid: Cid) -> None:
+        """Reads all blocks of an object, and fetches those that are missing. Raises Unavailable: not all can be had."""
+        with self._door.ask("POST", API + "dag/stat", {"arg": cid, "progress": "true"}) as response:
+            last = deque(self._moving(response.iter_lines()), maxlen=1)
+        if not last or "UniqueBlocks" not in last[0]:  # said in the end; an error on the way is in a hidden trailer
+            raise Unavailable(
+                f"{self} cannot read all blocks of {cid}", next_step="see that daemon's log; then run it again"
             )
 
     def scrub(self) -> None:
