@@ -12,7 +12,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from pgkeep import chain, restore
@@ -20,6 +20,7 @@ from pgkeep.errors import Corrupted, NotRestorable, PgkeepError
 from pgkeep.inventory import Inventory, differences
 from pgkeep.journal import Journal
 from pgkeep.journal_store import JournalStore
+from pgkeep.losses import surviving
 from pgkeep.meter import unwatched
 from pgkeep.model import Cid, Digest, Entry, Origin, Verdict, Way, now
 from pgkeep.plan import Point, RecoveryPlan, plan
@@ -65,7 +66,10 @@ class Shown:
 
 @dataclass(frozen=True, kw_only=True)
 class Drill:
-    """One drill of one database. `target`: where it restores, under names of its own. `choose`: draws the peer."""
+    """One drill of one database. `target`: where it restores, under names of its own. `choose`: draws the peer.
+
+    `lost`: objects of which an audit has found no whole copy: no way leads through them.
+    """
 
     source: Source
     sealer: Sealer
@@ -74,13 +78,14 @@ class Drill:
     journals: JournalStore
     origin: Origin
     choose: Choose = secrets.choice
+    lost: Collection[Cid] = ()
     watch: Watch = unwatched
 
     def run(self) -> Verdict:
         """Restores, compares, and records what it found. Raises Corrupted or NotRestorable, recorded before, if
         something was wrong; Unavailable, ConfigError, NotReplicated: then nothing is known, and nothing recorded.
         """
-        journal = self.journals.head().journal
+        journal = surviving(self.journals.head().journal, self.lost)
         newest = plan(journal, Point())
         carried = carrying(journal, newest.base)
         shelf = self._one_peer([newest, *filter(None, [carried])])

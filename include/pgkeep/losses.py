@@ -54,15 +54,18 @@ def plan_whole(journal: Journal, point: Point, lost: Collection[Cid]) -> Recover
 
     Where all ways have lost something, the shortest: what an audit has missed may be back, and reading it will tell.
     """
-    gone = bereft(journal, lost)
+    way = plan(journal, point)
+    gone = bereft(replace(journal, entries=(way.base, *way.steps)), lost)
     if not gone:
-        return plan(journal, point)
+        return way
     numbers = ", ".join(str(entry.sequence) for entry in gone)
     try:
-        way = plan(surviving(journal, lost), _by_changes(journal, point, gone))
-    except NotRestorable as error:
-        way = plan(journal, point)
-        log.warning("the last audit found no whole copy of entry %s; this is tried all the same: %s", numbers, error)
+        other = plan(surviving(journal, lost), _by_changes(journal, point, gone))
+    except NotRestorable:
+        if point.base is not None and point.base not in {entry.sequence for entry in gone}:
+            raise
+        log.warning("an audit found no whole copy of entry %s, and no way leads around it: it is tried", numbers)
         return way
-    log.warning("the last audit found no whole copy of entry %s: it is left out of the way back", numbers)
-    return way
+    end = other.last.backup.cut.time
+    log.warning("an audit found no whole copy of entry %s: the way back goes around it, and ends at %s", numbers, end)
+    return other

@@ -4,7 +4,7 @@
     pgkeep/<database>/changes/<n>/<part>     the same, of an hour's changes
     pgkeep/<database>/journal/<n>            version n of the journal
     pgkeep/<database>/draft/<n>              a version on its way: litter, if a crash leaves it
-    pgkeep/<database>/audit/<n>              what audit n and those before it have read, and what litter they have seen
+    pgkeep/<database>/audit/<n>              what audit n and those before it have read, found lost, and seen as litter
     pgkeep/<database>/recorded/<n>/<part>    in Kubo only: version n of the journal has named this part
 
 A database's name stands there with all characters odd in a path or URL %-encoded.

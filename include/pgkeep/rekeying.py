@@ -9,7 +9,7 @@ anywhere. What an entry says of its moment, and what drills have said of it, sta
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
@@ -22,7 +22,7 @@ from pgkeep.model import Cid, Entry, KeyFingerprint, Replicated, Stored
 from pgkeep.parts import Parts
 from pgkeep.pin_names import name_prefix
 from pgkeep.ports import Sealer, Source, Vault, Watch
-from pgkeep.retirement import PATIENCE, let_go, still_pinned
+from pgkeep.unpinning import PATIENCE, let_go, still_pinned
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,8 @@ def steps(entries: Sequence[Entry]) -> Iterator[tuple[Entry, ...]]:
 class Rekey:
     """One run for one database. `patience`: seconds to wait for copies; `settling`: for old pins to go away.
 
-    `chained`: whether this node carries the database's changes on. `every`: as for `outdated`.
+    `chained`: whether this node carries the database's changes on. `every`: as for `outdated`. `lost`: objects of which
+    an audit has found no whole copy.
     """
 
     source: Source
@@ -94,6 +95,7 @@ class Rekey:
     patience: float
     settling: float = PATIENCE
     every: bool = False
+    lost: Collection[Cid] = ()
     watch: Watch = unwatched
 
     def run(self) -> Rekeyed:
@@ -152,6 +154,9 @@ class Rekey:
         done = list[tuple[Entry, Replicated]]()
         with ExitStack() as stack:
             for entry in step:
+                if any(part.cid in self.lost for part in entry.backup.parts):
+                    damaged[entry.sequence] = "the last audit found no whole copy of it"
+                    continue
                 try:
                     done.append((entry, self._sealed_anew(entry, stack)))
                 except Corrupted as error:

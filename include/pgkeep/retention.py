@@ -19,7 +19,7 @@ from datetime import datetime
 from pgkeep import chain
 from pgkeep.errors import Corrupted
 from pgkeep.journal import Journal
-from pgkeep.losses import bereft
+from pgkeep.losses import bereft, surviving
 from pgkeep.model import Cid, Entry, Instant, PeerId, Verdict, Way
 from pgkeep.plan import Point, bases, plan
 
@@ -64,16 +64,18 @@ def choose(journal: Journal, policy: Policy, *, lost: Collection[Cid] = (), give
     """
     if give_up:
         return _without_lost(journal, policy, lost)
+    whole = surviving(journal, lost)
     journal = with_losses(journal, lost)
     fulls, proven = chain.fulls(journal), chain.proven(journal)
     if len(proven) < policy.min_full:
         few = f"only {len(proven)} of {policy.min_full} full backups are proven: nothing goes before drills prove more"
         return tuple(Fate(entry=entry, reasons=(few,)) for entry in journal.entries)
     reasons = defaultdict[int, list[str]](list)
-    _keep_span(journal, policy, proven[-1], reasons)
+    _keep_span(journal, whole, policy, proven[-1], reasons)
     _keep_fulls(journal, policy, fulls, proven, reasons)
     fates = tuple(Fate(entry=entry, reasons=tuple(reasons[entry.sequence])) for entry in journal.entries)
-    require_harmless(journal, tuple(fate.entry for fate in fates if fate.stays), min_full=policy.min_full)
+    staying = tuple(fate.entry for fate in fates if fate.stays)
+    require_harmless(journal, staying, min_full=policy.min_full, lost=lost)
     return fates
 
 
@@ -106,16 +108,19 @@ def with_losses(journal: Journal, lost: Collection[Cid]) -> Journal:
     return replace(journal, verdicts=(*journal.verdicts, *gone))
 
 
-def require_harmless(journal: Journal, staying: tuple[Entry, ...], *, min_full: int) -> None:
+def require_harmless(
+    journal: Journal, staying: tuple[Entry, ...], *, min_full: int, lost: Collection[Cid] = ()
+) -> None:
     """The last look before anything goes. Raises Corrupted: what stays would not be what it is now."""
     after = replace(journal, entries=staying)
-    before, ways = bases(journal), bases(after)
-    lost = [entry.sequence for entry in staying if entry.sequence in before and entry.sequence not in ways]
+    whole, left = surviving(journal, lost), surviving(after, lost)
+    before, ways = bases(whole), bases(left)
+    cut_off = [entry.sequence for entry in staying if entry.sequence in before and entry.sequence not in ways]
     proven = sum(after.is_proven(entry) for entry in staying)
-    if lost or proven < min_full or plan(after, Point()).last != plan(journal, Point()).last:
+    if cut_off or proven < min_full or plan(left, Point()).last != plan(whole, Point()).last:
         raise Corrupted(
             f"retention would leave {journal.database} with {proven} proven full backups and no way to "
-            f"{', '.join(map(str, lost)) or 'some entries'}; nothing was changed",
+            f"{', '.join(map(str, cut_off)) or 'some entries'}; nothing was changed",
             next_step="report this: it should be impossible",
         )
 
@@ -123,10 +128,13 @@ def require_harmless(journal: Journal, staying: tuple[Entry, ...], *, min_full: 
 # --- the span ----------------------------------------------------------------------------------------------------
 
 
-def _keep_span(journal: Journal, policy: Policy, proven: Entry, reasons: Mapping[int, list[str]]) -> None:
-    ways, order = bases(journal), chain.places(journal)
-    needed = {"the newest proven full backup": proven, "the newest moment": plan(journal, Point()).base}
-    moments = sorted((e for e in journal.entries if e.sequence in ways), key=lambda entry: chain.rank(entry, order))
+def _keep_span(
+    journal: Journal, whole: Journal, policy: Policy, proven: Entry, reasons: Mapping[int, list[str]]
+) -> None:
+    """`whole`: the journal without what is lost, for no way may lead through that."""
+    ways, order = bases(whole), chain.places(journal)
+    needed = {"the newest proven full backup": proven, "the newest moment": plan(whole, Point()).base}
+    moments = sorted((e for e in whole.entries if e.sequence in ways), key=lambda entry: chain.rank(entry, order))
     for moment in last_of_each(moments, policy.hourly, _prefix(13)):
         needed.setdefault("the last hours", ways[moment.sequence])
         needed["the last hours"] = min(

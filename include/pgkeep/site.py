@@ -14,8 +14,11 @@ from pgkeep.audit import GRACE, Audit, ledger
 from pgkeep.changes import Run
 from pgkeep.drill import Drill
 from pgkeep.errors import ConfigError, JournalMovedOn, LogUnavailable, Unavailable
+from pgkeep.freshness import newest
 from pgkeep.journal_store import JournalStore
+from pgkeep.losses import surviving
 from pgkeep.model import Cid, Entry, Instant, Origin, Replicated, Stored, Verdict
+from pgkeep.plan import RecoveryPlan
 from pgkeep.ports import Target, Watch
 from pgkeep.rekeying import Rekey
 from pgkeep.restore import Restored
@@ -88,6 +91,7 @@ class Site:
             target=target,
             journals=self.journals,
             origin=origin,
+            lost=self.lost(),
             watch=watch,
         ).run()
 
@@ -147,6 +151,10 @@ class Site:
         policy = self.database.policy
         return retire(policy, self.source, self.journals, self.vault, lost=self.lost(), give_up=give_up)
 
+    def newest(self) -> RecoveryPlan | None:
+        """The way to the newest moment that can be restored, or None. Raises as `JournalStore.head`."""
+        return newest(surviving(self.journals.head().journal, self.lost()))
+
     def lost(self) -> tuple[Cid, ...]:
         """Objects of which the last audit has found no whole copy. Raises Unavailable: no peer answers."""
         search = self.journals.search
@@ -161,6 +169,7 @@ class Site:
             journals=self.journals,
             chained=self.capture is not None,
             every=every,
+            lost=self.lost(),
             patience=patience,
             watch=watch,
         )

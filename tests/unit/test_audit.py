@@ -292,6 +292,58 @@ def test_nothing_is_lost_and_whatever_can_be_mended_is(found: dict[tuple[int, st
         assert all(cid in said_of for cid in cids if cid not in before)
 
 
+@given(wounds, st.sampled_from(["bob", "carol"]), st.lists(st.booleans(), min_size=1, max_size=4))
+def test_what_a_peer_has_that_is_away_is_never_called_lost(
+    found: dict[tuple[int, str], str], who: str, answers: list[bool]
+) -> None:
+    """And what is lost stays so, and stays named, while somebody is away."""
+    node = AuditedNode()
+    for _ in range(2):
+        node.full()
+    cids = [*node.named("full"), *node.named("journal/0"), *node.named("journal/1")]
+    for (number, name), damage in found.items():
+        if number < len(cids):
+            getattr(node.peer(name), damage)(cids[number])
+    gone = {cid for cid in node.named("full") if not any(peer.has_whole(cid) for peer in node.memory.peers)}
+    known = set[Cid]()
+    for up in (*answers, True):
+        node.peer(who).up = up
+        node.audit()
+        assert known <= set(lost(node)) <= gone
+        known = set(lost(node))
+        assert bool(remembered(node)) or not known
+    assert known == gone
+
+
+class Unasked(MemoryVault):
+    """The cluster counts its peers; the Kubo of one of them cannot be asked from here."""
+
+    unasked = ""
+
+    def places(self) -> Sequence[Place]:
+        return [place for place in super().places() if place.name != self.unasked]
+
+
+@pytest.mark.parametrize("how", ["away", "not asked"])
+def test_the_last_rotten_copy_is_not_thrown_away_for_one_that_was_rotten_too(how: str) -> None:
+    vault = Unasked()
+    node = AuditedNode(memory=vault, copies=2)
+    cid = dump(node.full())
+    for peer in node.memory.peers:
+        if cid in peer.objects:
+            peer.flip(cid)
+    assert node.audit().wrong
+    assert lost(node) == [cid]
+    first, second = (peer for peer in node.memory.peers if cid in peer.objects)
+    if how == "away":
+        second.up = False
+    else:
+        vault.unasked = second.name
+    assert node.audit().wrong
+    assert cid in first.objects, "a person may save something of it"
+    assert lost(node) == [cid], "and it is not forgotten"
+
+
 # --- copies that are missing ---------------------------------------------------------------------------------------
 
 

@@ -35,6 +35,7 @@ class World(MemoryNode):
             journals=self.journals,
             origin=ORIGIN,
             choose=self.choose,
+            lost=self.run.lost,
         ).run()
 
     def choose(self, places: Sequence[Place]) -> Place:
@@ -53,6 +54,21 @@ class World(MemoryNode):
 @pytest.fixture
 def world() -> World:
     return World()
+
+
+def test_a_full_backup_that_is_lost_stands_in_no_drills_way(world: World) -> None:
+    first = world.full()
+    world.source.commit(10)
+    lost = world.full()
+    cid = dump_of(lost)
+    for peer in world.vault.peers:
+        peer.lose(cid)
+        peer.unpin(cid)
+    world.run = replace(world.run, lost=(cid,))
+    world.source.commit(10)
+    newest = world.full()
+    assert world.drill().proven
+    assert world.ways() == [(newest.sequence, newest.sequence, True), (first.sequence, newest.sequence - 1, True)]
 
 
 def dump_of(entry: Entry) -> Cid:

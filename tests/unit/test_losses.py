@@ -69,7 +69,7 @@ def test_what_is_whole_leads_around_a_lost_full_backup(world: World, caplog: pyt
     last = chain.fulls(world.journal)[-1]
     world.lose(last)
     assert world.rows(Point()) == world.rows(Point(entry=last.sequence)) + 10 == all_rows
-    assert f"no whole copy of entry {last.sequence}: it is left out of the way back" in caplog.text
+    assert f"no whole copy of entry {last.sequence}: the way back goes around it" in caplog.text
     assert newest(surviving(world.journal, world.lost)) == plan_whole(world.journal, Point(), world.lost)
 
 
@@ -101,7 +101,7 @@ def test_what_is_lost_altogether_is_tried_all_the_same(world: World, caplog: pyt
     world.lose(first)
     with pytest.raises(Corrupted):
         world.rows(Point(entry=first.sequence))
-    assert f"no whole copy of entry {first.sequence}; this is tried all the same" in caplog.text
+    assert f"no whole copy of entry {first.sequence}, and no way leads around it: it is tried" in caplog.text
     assert bereft(world.journal, world.lost) == (first,)
 
 

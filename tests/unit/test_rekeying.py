@@ -246,6 +246,21 @@ def test_a_damaged_entry_stays_as_it_is_and_the_others_do_not(
     world.rekey().require_all()
 
 
+def test_what_nobody_holds_any_more_does_not_keep_the_others_from_it(world: Rekeyable) -> None:
+    bad = next(entry for entry in world.journal.entries if entry.backup.parts)
+    cid = bad.backup.parts[0].cid
+    for peer in world.vault.peers:
+        peer.lose(cid)
+        peer.unpin(cid)
+    world.change_recipients()
+    with pytest.raises(Unavailable):
+        world.rekey()
+    done = world.rekey(lost=(cid,))
+    assert list(done.damaged) == [bad.sequence]
+    assert {entry.recipients for entry in done.entries} == {(STAYING, COMING)}
+    assert rows_for(world, COMING) == 1113
+
+
 def test_what_was_retired_meanwhile_stays_away(world: Rekeyable, monkeypatch: pytest.MonkeyPatch) -> None:
     world.change_recipients()
     real = Rekey._put_in_place

@@ -347,14 +347,17 @@ def test_of_many_only_the_last_of_each_bucket(hours: Sequence[int], count: int) 
         )
 
 
-@given(journals(), POLICIES, st.sets(st.integers(1, 31)))
-def test_giving_up_what_is_lost_costs_nothing_that_is_whole(before: Journal, policy: Policy, gone: set[int]) -> None:
+@pytest.mark.parametrize("give_up", [False, True])
+@given(before=journals(), policy=POLICIES, gone=st.sets(st.integers(1, 31)))
+def test_what_is_lost_costs_nothing_that_is_whole(
+    *, give_up: bool, before: Journal, policy: Policy, gone: set[int]
+) -> None:
     before = with_dumps(before)
     lost = [part.cid for entry in before.entries if entry.sequence in gone for part in entry.backup.parts]
     whole = surviving(before, lost)
-    fates = choose(before, policy, lost=lost, give_up=True)
+    fates = choose(before, policy, lost=lost, give_up=give_up)
     after = replace(before, entries=tuple(fate.entry for fate in fates if fate.stays))
-    assert not [entry for entry in bereft(after, lost) if entry.backup.kind == "full"]
+    assert not give_up or not [entry for entry in bereft(after, lost) if entry.backup.kind == "full"]
     assert set(numbers(after)) & bases(whole).keys() <= bases(surviving(after, lost)).keys(), "whole plans"
     assert len(proven(after)) >= min(policy.min_full, len(proven(whole))), "I7"
     if bases(whole):

@@ -91,8 +91,10 @@ def _restorable(settings: Settings, dag_id: str) -> str:
     """As it was last seen: the journal itself is not read here, for this process may have neither keys nor peers."""
     database = of_dag(dag_id, list(settings.databases.values()))
     seen = JournalMemory(database.slug).seen() if database else None
-    if database is None or seen is None or seen.moment is None:
+    if database is None or seen is None:
         return "What can be restored is not known here: pgkeep list NAME shows it."
+    if seen.moment is None:
+        return f"NOTHING of {database.name} can be restored, by version {seen.sequence} of its journal."
     return (
         f"{database.name} can be restored as it was at {seen.moment}: entry {seen.entry}, as of version "
         f"{seen.sequence} of its journal, the newest that was seen."

@@ -61,13 +61,14 @@ def facts(known: Known, *, now: datetime) -> tuple[Fact, ...]:
         return f"{human_time(seconds)} ago" if seconds >= 0 else f"{human_time(-seconds)} AHEAD of this clock"
 
     journal = known.journal
+    left = surviving(journal, known.lost)
     try:
-        way = plan(surviving(journal, known.lost), Point())
+        way = plan(left, Point())
     except NotRestorable as error:
         return (Fact(topic="newest", said="nothing", more=error.what, next_step=error.next_step),)
     return (
         _newest(way, journal, age),
-        _proven(journal, age),
+        _proven(left, age),
         _audit(known, age),
         _copies(way, journal.database),
     )

@@ -51,13 +51,15 @@ class Held:
 class Standing:
     """Who is said to hold an object: `held`, where it can be asked for, and `far`, where it cannot now.
 
-    `lacking`: where it can be asked for, is wanted, and is not pinned, though its blocks may be there.
+    `lacking`: where it can be asked for, is wanted, and is not pinned, though its blocks may be there. `away`: where it
+    is wanted, and nobody can say now whether it is there.
     """
 
     kept: Kept
     held: tuple[Held, ...]
     far: tuple[Holder, ...]
     lacking: tuple[Held, ...]
+    away: tuple[Holder, ...]
 
     @property
     def claims(self) -> int:
@@ -165,6 +167,7 @@ def standing(kept: Kept, vault: Vault, places: Mapping[PeerId, Place]) -> Standi
         held=_askable(kept, (holder for holder in holders if holder.holds), places),
         far=tuple(holder for holder in holders if holder.holds and holder.peer not in places),
         lacking=_askable(kept, (holder for holder in holders if holder.wanted and not holder.holds), places),
+        away=tuple(h for h in holders if h.wanted and not h.holds and h.peer not in places),
     )
 
 

@@ -2,7 +2,8 @@
 
 It lies in the vault, sealed like the journal, so that it outlives this host and Airflow, and nobody else can write it.
 Several may be there, after a crash or after two audits at once: all of them together are the ledger, so no lock is
-needed. Lost, it costs time and no data: what was read is read again, and litter is new again.
+needed. Lost, it costs time and no data: what was read is read again, in its turn, what is lost is found again then, and
+litter is new again.
 """
 
 import functools
@@ -11,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from pgkeep import records
-from pgkeep.errors import ConfigError, Corrupted, Unavailable
+from pgkeep.copies import claimed, patiently
+from pgkeep.errors import ConfigError, Corrupted, NotReplicated, Unavailable
 from pgkeep.journal import Journal
 from pgkeep.journal_search import JournalSearch, limited
 from pgkeep.journal_store import JournalStore
@@ -22,6 +24,8 @@ from pgkeep.ports import Listing
 log = logging.getLogger(__name__)
 
 FORMAT = 2
+PATIENCE = 10.0
+"""Seconds for the copies of a ledger, before those it was made from go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +42,9 @@ class Ledger:
     """After audit `number`. `audits`: when each ended that is still of interest, by its number.
 
     `read`: by CID and peer, the last audit that read that copy; with a minus before it, it did not get the very bytes.
-    `litter`: by CID, where the journal stood when an audit first saw it. `damage`: what the last audit found damaged or
-    lost and could not mend, in a sentence; None: nothing. `lost`: of which it found no whole copy anywhere.
+    `litter`: by CID, where the journal stood when an audit first saw it. `damage`: what audits found damaged or lost
+    and could not mend, in a sentence; None: nothing. `lost`: of which they found no whole copy anywhere. Both stay
+    until an audit finds it whole: a peer that is away makes nothing better.
     """
 
     format: int
@@ -157,18 +162,35 @@ def known(search: JournalSearch, listing: Listing) -> Ledger:
 
 def write(ledger: Ledger, journals: JournalStore, *, instead_of: Iterable[Cid]) -> Cid:
     """Keeps it, then lets go of those it was made from. While a peer is away it has fewer copies: the next is written
-    anew. Raises what the sealer and the vault raise.
+    anew; while it has none but this node's, the older ones stay. Raises what the sealer and the vault raise.
     """
     name = audit_name(journals.database, number=ledger.number)
     sealed = journals.sealer.seal(iter([records.to_bytes(ledger)]), audience="journal")
     cid = journals.vault.add(sealed, name=name)
-    _pin(cid, name, journals)
+    copies = _pin(cid, name, journals)
+    try:
+        patiently(lambda: _require(cid, copies, journals), patience=PATIENCE)
+    except (NotReplicated, Unavailable) as error:
+        log.warning("the audits before stay, too: %s", error)
+        return cid
     for old in instead_of:
         journals.vault.drop(old)
     return cid
 
 
-def _pin(cid: Cid, name: str, journals: JournalStore) -> None:
+def _require(cid: Cid, copies: int, journals: JournalStore) -> None:
+    if (have := len(claimed(cid, journals.vault))) < copies:
+        raise NotReplicated(
+            f"the record of this audit of {journals.database} has {have} of {copies} copies",
+            next_step="none: the next audit goes on from all of them",
+            have=have,
+            want=copies,
+            holders={},
+        )
+
+
+def _pin(cid: Cid, name: str, journals: JournalStore) -> int:
+    """With as many copies as can be had now: how many."""
     for copies in range(journals.copies, 0, -1):
         try:
             journals.vault.pin(cid, name=name, copies=copies)
@@ -176,7 +198,8 @@ def _pin(cid: Cid, name: str, journals: JournalStore) -> None:
             if copies == 1:
                 raise
         else:
-            return
+            return copies
+    raise AssertionError("nobody asks for no copies")
 
 
 def _read(search: JournalSearch, cid: Cid) -> Ledger | None:

@@ -9,7 +9,6 @@ reads the journal anew; and `backup.record` looks, under that lock, whether what
 """
 
 import logging
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,18 +16,16 @@ from datetime import datetime, timedelta
 from pgkeep.audit.holdings import Versions, versions
 from pgkeep.audit.ledger import Ledger, Sight, standpoint
 from pgkeep.audit.report import Litter, Problem
-from pgkeep.errors import PgkeepError
 from pgkeep.journal_store import KEPT_VERSIONS, JournalStore
 from pgkeep.model import Cid, Instant
 from pgkeep.pin_names import numbered
 from pgkeep.ports import Listing, Source
+from pgkeep.unpinning import drop, kept_back
 
 log = logging.getLogger(__name__)
 
 SWEPT_AT_ONCE = 50
 """As many as are let go of by one audit: writers of the journal wait meanwhile."""
-PATIENCE, PAUSE = 30.0, 0.5
-"""Seconds: peers take their pins away a moment after the pinset has lost them; they are asked that often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,30 +133,11 @@ class Sweep:
             if known.problems:
                 log.warning("nothing is swept while a version of the journal cannot be read")
                 return NOTHING
-            refused = self._drop(found.ripe(standpoint(head.journal), self.grace)[:SWEPT_AT_ONCE])
-        return Swept(tried=frozenset(refused), kept_back=self._kept_back(refused))
-
-    def _drop(self, cids: Iterable[Cid]) -> dict[Cid, str]:
-        """Why each of them could not be let go of, or ""."""
-        refused = dict[Cid, str]()
-        for cid in cids:
-            try:
-                self.journals.vault.drop(cid)
-                refused[cid] = ""
-            except PgkeepError as error:
-                refused[cid] = error.what
-        return refused
-
-    def _kept_back(self, refused: Mapping[Cid, str]) -> dict[Cid, str]:
-        """What peers show for some time after it was let go of. They follow a moment later."""
-        deadline, waiting = time.monotonic() + self.patience, {cid for cid, why in refused.items() if not why}
-        while True:
-            where = self.journals.search.listing().where
-            if not waiting & where.keys() or time.monotonic() > deadline:
-                break
-            time.sleep(PAUSE)
-        still = {cid: f"still pinned at {', '.join(sorted(where[cid]))}" for cid in refused if cid in where}
-        return still | {cid: why for cid, why in refused.items() if why}
+            ripe = found.ripe(standpoint(head.journal), self.grace)[:SWEPT_AT_ONCE]
+            refused = drop(ripe, self.journals.vault)
+        database, patience = self.journals.database, self.patience  # writers need not wait for what follows
+        left = kept_back(ripe, refused, self.journals.vault, database=database, patience=patience)
+        return Swept(tried=frozenset(ripe), kept_back=left)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,12 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pgkeep.audit.holdings import Held, Kept, Standing, standing
+from pgkeep.audit.ledger import Ledger
 from pgkeep.audit.report import Problem, Repair
 from pgkeep.copies import askable, gives_whole, holding, patiently, require_claims, whole_copy
 from pgkeep.errors import Corrupted, NotReplicated, PgkeepError, Unavailable
 from pgkeep.meter import unwatched
+from pgkeep.model import Cid
 from pgkeep.ports import Holder, Place, Vault, Watch
 
 log = logging.getLogger(__name__)
@@ -27,14 +29,19 @@ LOST = "see docs/operating.md, 'What is lost'; the next full backup takes its pl
 
 @dataclass(kw_only=True)
 class Proofs:
-    """What was read in this audit, and what came of it. `patience`: seconds for all copies that are made anew."""
+    """What was read in this audit, and what came of it. `patience`: seconds for all copies that are made anew.
+
+    `ledger`: what earlier audits have read. `sound`: objects of which a whole copy was seen.
+    """
 
     vault: Vault
+    ledger: Ledger
     copies: int
     patience: float
     watch: Watch
     whole: set[Held] = field(default_factory=set)
     damaged: set[Held] = field(default_factory=set)
+    sound: set[Cid] = field(default_factory=set)
     repairs: list[Repair] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
@@ -86,7 +93,9 @@ class Proofs:
         found = gives_whole(held.kept.wanted, self.vault, held.place, watch=watch)
         (self.whole if found else self.damaged).add(held)
         (self.damaged if found else self.whole).discard(held)
-        if not found:
+        if found:
+            self.sound.add(held.kept.cid)
+        else:
             log.warning("%s is damaged, or not there", held)
         return found
 
@@ -94,10 +103,28 @@ class Proofs:
         """Not the last copy, if it is damaged: what is rotten is thrown away, so there must be a better one."""
         if held not in self.damaged:
             return held in found.lacking
-        if found.far or any(self._was_whole(other) for other in found.askable if other != held):
+        if any(self._was_whole(other) for other in found.askable if other != held):
             return True
-        self._wrong(held.kept, f"no whole copy is left; {held.place.name} does not give it", next_step=LOST, lost=True)
+        if any(not self._was_damaged(found.kept, holder) for holder in found.far):
+            return True
+        self._last_damaged(held, found)
         return False
+
+    def _last_damaged(self, held: Held, found: Standing) -> None:
+        """No copy that can be asked for is whole. It is lost only if nobody is away who may have another one."""
+        silent = sorted(
+            {holder.name for holder in (*found.far, *found.away)} or self.vault.listing(found.kept.pin).silent
+        )
+        what = f"no whole copy is left; {held.place.name} does not give it"
+        if not silent:
+            self._wrong(held.kept, what, next_step=LOST, lost=True)
+            return
+        what = f"its copy at {held.place.name} is damaged, and who may have a whole one is away: {', '.join(silent)}"
+        self._too_few(held.kept, what, self.vault.holders(held.kept.cid), next_step=BRING_BACK)
+
+    def _was_damaged(self, kept: Kept, holder: Holder) -> bool:
+        """By what an earlier audit has read there."""
+        return (self.ledger.last_read(kept.cid, holder.peer) or 0) < 0
 
     def _was_whole(self, held: Held) -> bool:
         return held in self.whole or (held not in self.damaged and self._is_whole(held))
@@ -223,6 +250,7 @@ class Proofs:
             whole_copy(kept.wanted, self.vault)
         except (Corrupted, Unavailable) as error:
             return None if self.vault.listing(kept.pin).silent else f"it is lost: {error.what}"
+        self.sound.add(kept.cid)
         return None
 
     def _again(self, kept: Kept) -> Standing:

@@ -23,6 +23,7 @@ from pgkeep.journal_store import JournalStore
 from pgkeep.meter import unwatched
 from pgkeep.model import Cid, Instant, now
 from pgkeep.ports import Listing, Sealer, Source, Vault, Watch
+from pgkeep.unpinning import PATIENCE
 
 SHARE = 0.1
 GRACE = timedelta(days=7)
@@ -54,7 +55,13 @@ class Audit:
         started = time.monotonic()
         scene = self._look()
         share = todays(self.share, scene.ledger, now=now())
-        proofs = Proofs(vault=self.vault, copies=self.journals.copies, patience=self.patience, watch=self.watch)
+        proofs = Proofs(
+            vault=self.vault,
+            ledger=scene.ledger,
+            copies=self.journals.copies,
+            patience=self.patience,
+            watch=self.watch,
+        )
         proofs.read([*due(scene.held, scene.ledger, share=share), *scene.lacking])
         found = self._mend(scene, proofs, dry_run=dry_run)
         problems = [*scene.problems, *found, *surroundings(scene.found.newest, self.sealer, self.vault)]
@@ -116,7 +123,7 @@ class Audit:
 
     def _sweep(self, scene: "Scene", problems: list[Problem]) -> litter.Swept:
         """Nothing that goes wrong here endangers a backup: it is swept another day."""
-        patience = min(self.patience, litter.PATIENCE)
+        patience = min(self.patience, PATIENCE)
         sweep = litter.Sweep(source=self.source, journals=self.journals, grace=self.grace, patience=patience)
         if not scene.litter.ripe(standpoint(scene.found.newest), self.grace):
             return litter.NOTHING  # and nobody is asked to stand still
@@ -132,9 +139,10 @@ class Audit:
     def _after(self, scene: "Scene", proofs: Proofs, swept: litter.Swept, problems: Sequence[Problem]) -> Ledger:
         """What could not be swept is new litter from now on: it must not stand in the way of other litter."""
         waiting = {cid: seen for cid, seen in scene.litter.sights.items() if cid not in swept.tried}
-        read = _read(scene, proofs)
-        lost = tuple(sorted({problem.cid for problem in problems if problem.cid and problem.lost}))
-        return following(scene.ledger, read=read, litter=waiting, damage=damage(problems), lost=lost, ended=now())
+        read, lost = _read(scene, proofs), _lost(scene, proofs, problems)
+        left = lost or any(last < 0 for peers in read.values() for last in peers.values())
+        known = damage(problems) or (scene.ledger.damage if left else None)
+        return following(scene.ledger, read=read, litter=waiting, damage=known, lost=lost, ended=now())
 
     def _write_down(self, ledger: Ledger, scene: "Scene", problems: list[Problem]) -> None:
         try:
@@ -179,11 +187,19 @@ def _read(scene: Scene, proofs: Proofs) -> dict[str, dict[str, int]]:
     """By CID and peer, the audit that read it last. What is known of peers that cannot be asked now stays known."""
     known = dict[str, dict[str, int]]()
     for found in scene.standings:
-        far = {holder.peer: scene.ledger.last_read(found.kept.cid, holder.peer) for holder in found.far}
+        others = (*found.far, *found.away)
+        far = {holder.peer: scene.ledger.last_read(found.kept.cid, holder.peer) for holder in others}
         known[found.kept.cid] = {peer: number for peer, number in far.items() if number is not None}
     for held in (*scene.held, *proofs.whole):
         known[held.kept.cid][held.place.peer] = _turn(held, scene.ledger, proofs)
     return known
+
+
+def _lost(scene: Scene, proofs: Proofs, problems: Sequence[Problem]) -> tuple[Cid, ...]:
+    """What this audit has found lost; and what another has, until it is found whole, or nobody wants it any more."""
+    wanted = {found.kept.cid for found in scene.standings}
+    before = wanted.intersection(scene.ledger.lost) - proofs.sound
+    return tuple(sorted(before | {problem.cid for problem in problems if problem.cid and problem.lost}))
 
 
 def _turn(held: Held, ledger: Ledger, proofs: Proofs) -> int:

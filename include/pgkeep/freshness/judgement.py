@@ -89,7 +89,7 @@ def _newest(facts: Facts, limit: timedelta) -> Iterator[Concern]:
     what = (
         f"the newest moment that can be restored is {since} (entry {way.last.sequence}), {_ago(since, facts)}"
         if way
-        else f"there is nothing yet that can be restored, though its journal began {_ago(since, facts)}"
+        else f"there is nothing that can be restored, though its journal began {_ago(since, facts)}"
     )
     yield Concern(
         topic="newest",
@@ -104,7 +104,7 @@ def _proven(facts: Facts, limit: timedelta) -> Iterator[Concern]:
     journal = facts.journal
     if not (facts.drills and journal.entries):
         return
-    proven = next(reversed(chain.proven(journal)), None)
+    proven = next(reversed(chain.proven(facts.surviving)), None)
     since = _shown(proven) if proven else _first_line(journal)
     if _age(since, facts) > limit:
         found = (
