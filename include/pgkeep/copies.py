@@ -152,7 +152,7 @@ def whole_copy(wanted: Ciphertext, vault: Holdings, *, watch: Watch = unwatched)
         try:
             read.drain()
         except Unavailable as error:
-            refused[place.name] = error.what
+            refused.setdefault(place.name, error.what)  # the last place asks all others, through the first
             continue
         if wanted.is_read_by(read):
             return place
@@ -176,6 +176,7 @@ def _unreadable(wanted: Ciphertext, refused: Mapping[str, str], *, damaged: bool
     if damaged:
         return Corrupted(
             f"no whole copy of {wanted}: {reasons}",
-            next_step="bring more peers back, or choose another entry: pgkeep list",
+            next_step="pgkeep audit NAME --share 1 finds out what is left of it, and then a restore goes around it; or "
+            "bring more peers back",
         )
     return Unavailable(f"{wanted} cannot be read: {reasons}", next_step="bring more peers back")

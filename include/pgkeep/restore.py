@@ -99,7 +99,7 @@ def expect(plan: RecoveryPlan, base: Inventory, sealer: Opener, vault: Holdings)
     inventory = base
     for step in plan.steps:
         if step.backup.parts:
-            update = records.from_bytes(Update, _whole(part_of(step, "inventory"), sealer, vault))
+            update = records.from_bytes(Update, b"".join(of_entry(step, "inventory", sealer, vault)))
             stopped = plan.stop is not None and step is plan.last
             inventory = updated(inventory, _unsure(update) if stopped else update)
     return inventory
@@ -107,7 +107,7 @@ def expect(plan: RecoveryPlan, base: Inventory, sealer: Opener, vault: Holdings)
 
 def read_inventory(entry: Entry, sealer: Opener, vault: Holdings) -> Inventory:
     """What the source held at a full backup's cut. Raises Corrupted unless it is what the journal summed up."""
-    inventory = records.from_bytes(Inventory, _whole(part_of(entry, "inventory"), sealer, vault))
+    inventory = records.from_bytes(Inventory, b"".join(of_entry(entry, "inventory", sealer, vault)))
     if inventory.totals != entry.backup.totals:
         raise Corrupted(
             f"the inventory of entry {entry.sequence} is not the one that the journal summed up",
@@ -126,7 +126,7 @@ def fill(
     watch: Watch = unwatched,
 ) -> None:
     """Brings a new database to the plan's end. `sequences`: those of the full backup. Raises as `restore` does."""
-    fresh.load(plaintext(part_of(plan.base, "dump"), sealer, vault, watch=watch), sequences=sequences)
+    fresh.load(of_entry(plan.base, "dump", sealer, vault, watch=watch), sequences=sequences)
     for step in plan.steps:
         apply(step, plan, fresh, sealer, vault, watch=watch)
     fresh.settle()
@@ -137,7 +137,7 @@ def require_private_key(entry: Entry, sealer: Opener, vault: Holdings) -> None:
 
     Raises ConfigError.
     """
-    for _ in plaintext(part_of(entry, "globals"), sealer, vault):
+    for _ in of_entry(entry, "globals", sealer, vault):
         pass
 
 
@@ -149,23 +149,35 @@ def apply(
     if not step.backup.parts:
         _require_found(step, stop)
         return
-    changes = plaintext(part_of(step, "changes"), sealer, vault, watch=watch)
+    changes = of_entry(step, "changes", sealer, vault, watch=watch)
     try:
         fresh.apply(changes if stop is None else until(changes, time=stop.time, xid=stop.xid))
     except Refused as refused:
         raise _not_applied(refused, step, plan) from refused
 
 
-def plaintext(part: Part, sealer: Opener, vault: Holdings, *, watch: Watch = unwatched) -> Iterator[bytes]:
+def of_entry(
+    entry: Entry, name: PartName, sealer: Opener, vault: Holdings, *, watch: Watch = unwatched
+) -> Iterator[bytes]:
+    """The plaintext of an entry's part of that name. Raises as `plaintext`; NotRestorable: it has none."""
+    called = f"{name} of entry {entry.sequence}"
+    return plaintext(part_of(entry, name), sealer, vault, called=called, watch=watch)
+
+
+def plaintext(
+    part: Part, sealer: Opener, vault: Holdings, *, called: str | None = None, watch: Watch = unwatched
+) -> Iterator[bytes]:
     """A part's plaintext, from the first place that has it whole. Ends without an error only if all of it was right.
 
-    Raises Corrupted, Unavailable (no place has it), ConfigError (no private key for it here).
+    `called`: what to call it in messages. Raises Corrupted, Unavailable (no place has it), ConfigError (no private key
+    for it here).
     """
-    place = whole_copy(ciphertext(part), vault, watch=watch)
+    wanted = ciphertext(part)
+    place = whole_copy(replace(wanted, name=called or wanted.name), vault, watch=watch)
     cipher = Meter(vault.read(part.cid, at=place))
     plain = Meter(watch(part.name, sealer.open(cipher)))
     yield from plain
-    if not ciphertext(part).is_read_by(cipher) or (plain.size, plain.digest) != (part.plain_size, part.plain_digest):
+    if not wanted.is_read_by(cipher) or (plain.size, plain.digest) != (part.plain_size, part.plain_digest):
         raise Corrupted(
             f"{part.name} ({part.cid}) changed at {place.name} while it was read",
             next_step="check that peer's disk, then run it again",
@@ -190,10 +202,6 @@ def part_of(entry: Entry, name: PartName) -> Part:
     if part is None:
         raise NotRestorable(f"entry {entry.sequence} has no {name}", next_step="choose another entry: pgkeep list")
     return part
-
-
-def _whole(part: Part, sealer: Opener, vault: Holdings) -> bytes:
-    return b"".join(plaintext(part, sealer, vault))
 
 
 def _unsure(update: Update) -> Update:

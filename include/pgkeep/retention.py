@@ -46,10 +46,11 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fate:
-    """What becomes of an entry. `reasons`: why it stays; there are none if it goes."""
+    """What becomes of an entry. `reasons`: why it stays; there are none if it goes, and then `because` says why."""
 
     entry: Entry
     reasons: tuple[str, ...]
+    because: str = "no rule keeps it"
 
     @property
     def stays(self) -> bool:
@@ -88,7 +89,8 @@ def _without_lost(journal: Journal, policy: Policy, lost: Collection[Cid]) -> tu
     }
     rest = replace(journal, entries=tuple(entry for entry in journal.entries if entry.sequence not in gone))
     stays = {fate.entry.sequence: fate for fate in choose(rest, policy, lost=lost)}
-    return tuple(stays.get(entry.sequence, Fate(entry=entry, reasons=())) for entry in journal.entries)
+    given_up = (Fate(entry=entry, reasons=(), because="no whole copy of it is left") for entry in journal.entries)
+    return tuple(stays.get(fate.entry.sequence, fate) for fate in given_up)
 
 
 def with_losses(journal: Journal, lost: Collection[Cid]) -> Journal:

@@ -6,16 +6,23 @@ In this order, and in no other (I4): as long as the journal names an object, it 
 on its way out, so whoever is killed in between is repeated by the next run.
 """
 
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from pgkeep import retention
+from pgkeep.copies import ciphertext, whole_copy
+from pgkeep.errors import Corrupted, Unavailable
+from pgkeep.journal import Journal
 from pgkeep.journal_store import JournalStore
-from pgkeep.model import Cid
+from pgkeep.losses import bereft
+from pgkeep.model import Cid, Part
 from pgkeep.pin_names import name_prefix
 from pgkeep.ports import Source, Vault
 from pgkeep.retention import Fate, Policy
 from pgkeep.unpinning import PATIENCE, let_go, still_pinned
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +37,30 @@ class Retired:
     version: int
     fates: tuple[Fate, ...]
     kept_back: Mapping[Cid, str]
+
+
+def confirmed(journal: Journal, lost: Collection[Cid], vault: Vault) -> tuple[Cid, ...]:
+    """Those of them that no peer has whole now, either, all having answered. Raises Unavailable: one has not.
+
+    What an audit has found may be old, or somebody may have put an older record of it into the newest's place.
+    """
+    silent = vault.listing(name_prefix(journal.database)).silent
+    if silent:
+        raise Unavailable(
+            f"whether what is lost is lost cannot be said: {', '.join(sorted(silent))} may have a whole copy of it",
+            next_step="bring that peer back, or take it out of pgkeep.toml and the cluster if it is gone for good",
+        )
+    parts = [part for entry in bereft(journal, lost) for part in entry.backup.parts if part.cid in lost]
+    return tuple(part.cid for part in parts if not _is_whole_somewhere(part, vault))
+
+
+def _is_whole_somewhere(part: Part, vault: Vault) -> bool:
+    try:
+        place = whole_copy(ciphertext(part), vault)
+    except (Corrupted, Unavailable):
+        return False
+    log.warning("%s (%s) is whole at %s again: run pgkeep audit", part.name, part.cid, place.name)
+    return True
 
 
 def retire(

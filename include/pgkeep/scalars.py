@@ -27,5 +27,8 @@ def now() -> Instant:
 
 
 def instant(moment: datetime) -> Instant:
-    """An aware datetime as the text that records carry."""
-    return Instant(moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+    """An aware datetime as the text that records carry. Raises ValueError: in UTC it is beyond the calendar."""
+    try:
+        return Instant(moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+    except OverflowError as error:
+        raise ValueError(f"{moment.isoformat()} is beyond the calendar") from error

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from pgkeep import approval, backup
+from pgkeep import approval, backup, retirement
 from pgkeep.adapters.ipfs import IpfsVault
 from pgkeep.adapters.openpgp import OpenPgpSealer
 from pgkeep.adapters.postgres import CsvlogCapture, LogicalCapture, PostgresSource, leftovers
@@ -149,16 +149,22 @@ class Site:
         `retirement.retire`.
         """
         policy = self.database.policy
-        return retire(policy, self.source, self.journals, self.vault, lost=self.lost(), give_up=give_up)
+        return retire(
+            policy, self.source, self.journals, self.vault, lost=self.lost(confirmed=give_up), give_up=give_up
+        )
 
     def newest(self) -> RecoveryPlan | None:
         """The way to the newest moment that can be restored, or None. Raises as `JournalStore.head`."""
         return newest(surviving(self.journals.head().journal, self.lost()))
 
-    def lost(self) -> tuple[Cid, ...]:
-        """Objects of which the last audit has found no whole copy. Raises Unavailable: no peer answers."""
+    def lost(self, *, confirmed: bool = False) -> tuple[Cid, ...]:
+        """Objects of which audits have found no whole copy. `confirmed`: those of which there is none now, either.
+
+        Raises Unavailable: no peer answers, or, to confirm it, one does not.
+        """
         search = self.journals.search
-        return ledger.known(search, search.listing()).lost
+        lost = ledger.known(search, search.listing()).lost
+        return retirement.confirmed(self.journals.head().journal, lost, self.vault) if confirmed else lost
 
     def rekey(self, *, every: bool, patience: float, watch: Watch) -> Rekey:
         """New objects for what is live, for the recipients that the settings name now. `every`: see `outdated`."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pgkeep.adapters.ipfs import Endpoint, IpfsVault, PeerAddress
 from pgkeep.adapters.lpbm import Folder, LegacyOpener
@@ -176,6 +176,7 @@ def open_reader(gnupghome: Path, *, nodes: Sequence[KeyFingerprint], passphrase_
 def target(into: str, connections: Connections, *, environ: Mapping[str, str] = os.environ) -> PostgresTarget:
     """Where a restore goes: a libpq URL with a database, or `CONNECTION/database`. Raises ConfigError."""
     if "://" in into:
+        _require_no_password(into)
         found, dbname = server_from_url(into, environ=environ)
     else:
         connection, _, dbname = into.partition("/")
@@ -191,6 +192,15 @@ def target(into: str, connections: Connections, *, environ: Mapping[str, str] = 
         )
     _require_short(dbname)
     return PostgresTarget(server=found, dbname=dbname)
+
+
+def _require_no_password(url: str) -> None:
+    found = urlsplit(url)
+    if found.password is not None or "password" in parse_qs(found.query):
+        raise ConfigError(
+            "the target's address has a password in it, which everybody on this machine can read",
+            next_step="leave it out, and change it; put it into PGPASSWORD or ~/.pgpass, or name a CONNECTION/database",
+        )
 
 
 def _require_short(dbname: str) -> None:

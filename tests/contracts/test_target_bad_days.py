@@ -395,9 +395,9 @@ def test_a_server_is_the_same_whatever_database_is_meant(place: Database) -> Non
     assert target.system() == place.target().system() == str(system)
 
 
-def test_a_template_is_no_target(place: Database) -> None:
-    for name in ("template0", "template1"):
-        with pytest.raises(ConfigError, match="template"):
+def test_what_everybody_connects_to_is_no_target(place: Database) -> None:
+    for name in ("template0", "template1", "postgres"):
+        with pytest.raises(ConfigError, match=r"template|connect to"):
             PostgresTarget(server=place.server, dbname=name).require_free(replace=True)
 
 

@@ -302,6 +302,8 @@ def test_what_a_task_says_while_a_letter_is_written_loses_no_letter(
     assert memory.incident(RUN.dag_id).since is not None
     assert memory.said(RUN.dag_id).of(run="manual__2", task="record", attempt=1) == words
     end_well()
+    assert memory.said(RUN.dag_id).words[:1] == (words,), "another run's, of which somebody is still to be told"
+    memory.forget_words(RUN.dag_id, run="manual__2")
     assert memory.said(RUN.dag_id).words == ()
 
 

@@ -62,7 +62,7 @@ def context(
     ago: timedelta = timedelta(0),
 ) -> Context:
     ti = SimpleNamespace(id="1", dag_id="pgkeep_shop_restore", run_id="manual__1", try_number=1)
-    run = SimpleNamespace(triggering_user_name=triggered_by, run_after=datetime.now(UTC) - ago)
+    run = SimpleNamespace(triggering_user_name=triggered_by, run_after=datetime.now(UTC) - ago, conf=None)
     store = Store() if store is None else store
     return cast(Context, {"ti": ti, "task_instance": ti, "dag_run": run, "params": params, "task_state_store": store})
 
@@ -129,6 +129,13 @@ def test_what_cannot_be_planned_fails_at_once_with_a_sentence(kept: World, asked
         plan(kept, **asked)
     assert said in str(failed.value)
     assert "Next:" in str(failed.value)
+
+
+def test_what_it_does_not_know_is_refused(kept: World) -> None:
+    asked = context()
+    asked["dag_run"].conf = {"moment": "latest", "serverr": "scratch"}
+    with pytest.raises(AirflowFailException, match="does not know serverr; it knows dbname, moment"):
+        PlanRestoreOperator(task_id="plan", database="shop", sites=kept.site).execute(asked)
 
 
 def test_the_question_says_what_is_at_stake(kept: World, questions: list[dict[str, Any]]) -> None:

@@ -49,6 +49,7 @@ def test_what_is_lost_everywhere_leads_nowhere_and_is_let_go_of(node: Node, kept
     assert node.entries(kept)[-1]["backup"]["kind"] == "full", "nothing whole leads on"
     assert f"entry {first}" in node.pgkeep("check", kept, code=6).stdout
     node.pgkeep("retire", kept, "--lost")
+    node.pgkeep("check", kept)
     assert "all is well" in node.pgkeep("audit", kept, "--share", "1").stdout
     node.pgkeep("restore", kept, *into)
     assert node.measure(kept, server="SCRATCH") == node.measure(kept)

@@ -84,7 +84,10 @@ def test_moments(text: str, point: Point) -> None:
     assert approval.point(text) == point
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "entry", "entry -1", "2026-01-31T14:05:00", "2026-13-01T00:00:00Z"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "yesterday", "entry", "entry -1", "2026-01-31T14:05:00", "2026-13-01T00:00:00Z", "9999-12-31T23:59:59-14:00"],
+)
 def test_what_is_no_moment_says_what_is(text: str) -> None:
     with pytest.raises(ConfigError, match=r"is no moment to restore\. Next: write latest, a time with its zone"):
         approval.point(text)

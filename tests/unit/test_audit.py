@@ -45,7 +45,7 @@ def lost(node: AuditedNode) -> list[Cid]:
 
 def remembered(node: AuditedNode) -> str | None:
     """What the ledgers say is left damaged."""
-    return ledger.known(node.journals.search, node.journals.search.listing()).damage
+    return ledger.known(node.journals.search, node.journals.search.listing()).damaged(node.journals.head().journal)
 
 
 def said(report: Report) -> str:

@@ -73,6 +73,14 @@ def test_a_password_on_the_command_line_is_refused_and_not_repeated(
 
 
 @pytest.mark.usefixtures("nothing")
+@pytest.mark.parametrize("into", ["postgresql://me:hunter2@h/shop", "postgresql://me@h/shop?password=hunter2"])
+def test_nor_is_one_in_the_targets_address(into: str, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(["restore", "shop", "--into", into], capsys, code=3)
+    assert "has a password in it, which everybody on this machine can read. Next: leave it out" in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.usefixtures("nothing")
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [

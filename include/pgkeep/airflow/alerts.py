@@ -78,7 +78,7 @@ def run_succeeded(context: "Context") -> None:
     def change(incident: "Incident", settings: Settings) -> "Incident":
         from pgkeep.airflow import incidents, letters, memory
 
-        memory.forget_words(dag_id)
+        memory.forget_words(dag_id, run=run_id)
         return incidents.over(
             incident, ways=settings.alerts.ways, write=lambda: letters.recovery(settings, incident, run_id)
         )

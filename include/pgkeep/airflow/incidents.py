@@ -48,6 +48,10 @@ class Said:
         found = (words for words in self.words if (words.run, words.task, words.attempt) == (run, task, attempt))
         return next(found, None)
 
+    def without(self, run: str) -> "Said":
+        """That run has ended well; what others have said is still to be told."""
+        return Said(words=tuple(words for words in self.words if words.run != run))
+
     def and_then(self, words: LastWords) -> "Said":
         """Another try has said why it fails."""
         return Said(words=(*self.words, words)[-MOST_WORDS:])

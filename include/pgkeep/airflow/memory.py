@@ -97,8 +97,7 @@ def keep_words(dag: str, words: LastWords) -> None:
     """Remembers why a try has failed, for the callback that tells people. Apart from the letters: what two tasks
     say at once may lose words, but no letter.
     """
-    about = "Why tries of this DAG's tasks have failed last. Goes by itself when a run ends well."
-    _quietly(lambda: store().set(f"{SAID}{dag}", _text(said(dag).and_then(words)), about), f"why {dag} fails")
+    _keep_said(dag, said(dag).and_then(words))
 
 
 def said(dag: str) -> Said:
@@ -106,9 +105,18 @@ def said(dag: str) -> Said:
     return _quietly(lambda: _read(Said, f"{SAID}{dag}"), f"why {dag} fails") or Said()
 
 
-def forget_words(dag: str) -> None:
-    """A run has ended well."""
-    _quietly(lambda: _remove(f"{SAID}{dag}"), f"that {dag} is well")
+def forget_words(dag: str, *, run: str) -> None:
+    """That run has ended well."""
+    left = said(dag).without(run)
+    if left.words:
+        _keep_said(dag, left)
+    else:
+        _quietly(lambda: _remove(f"{SAID}{dag}"), f"that {dag} is well")
+
+
+def _keep_said(dag: str, found: Said) -> None:
+    about = "Why tries of this DAG's tasks have failed last. Goes by itself when those runs end well."
+    _quietly(lambda: store().set(f"{SAID}{dag}", _text(found), about), f"why {dag} fails")
 
 
 # --- journals ----------------------------------------------------------------------------------------------------

@@ -143,7 +143,7 @@ def known(store: JournalStore) -> Known:
     """What the peers have of that database. Raises as `JournalStore.head`."""
     listing = store.search.listing()
     head, audits = store.search.head(listing), ledger.known(store.search, listing)
-    return Known(head=head, audited=audits.ended, damage=audits.damage, lost=audits.lost)
+    return Known(head=head, audited=audits.ended, damage=audits.damaged(head.journal), lost=audits.lost)
 
 
 def failures(slug: str, *, now: datetime) -> Iterator[str]:

@@ -40,6 +40,7 @@ class PlanRestoreOperator(BackupStep):
 
     def execute(self, context: "Context") -> Record:
         with airflow_outcome():
+            _require_known(context)
             proposal = self.site().propose(_wish(context))
             log.info("%s\n%s", question.subject(proposal), question.body(proposal, triggered_by=_triggered_by(context)))
             return records.encode(proposal)
@@ -185,6 +186,16 @@ def _tell(context: "Context", proposal: Proposal) -> None:
     if not store.get(TOLD):
         alerts.restore_waits(ti.dag_id, ti.run_id, question.subject(proposal))
         store.set(TOLD, proposal.label)
+
+
+def _require_known(context: "Context") -> None:
+    """Raises ConfigError: somebody has asked for something that this DAG does not know, and would be misunderstood."""
+    conf, params = context["dag_run"].conf or {}, context["params"]
+    if unknown := sorted(set(conf) - set(params)):
+        raise ConfigError(
+            f"this DAG does not know {', '.join(unknown)}; it knows {', '.join(sorted(params))}",
+            next_step="trigger a new run",
+        )
 
 
 def _wish(context: "Context") -> Wish:

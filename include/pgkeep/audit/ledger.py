@@ -23,7 +23,7 @@ from pgkeep.ports import Listing
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 PATIENCE = 10.0
 """Seconds for the copies of a ledger, before those it was made from go."""
 
@@ -43,8 +43,9 @@ class Ledger:
 
     `read`: by CID and peer, the last audit that read that copy; with a minus before it, it did not get the very bytes.
     `litter`: by CID, where the journal stood when an audit first saw it. `damage`: what audits found damaged or lost
-    and could not mend, in a sentence; None: nothing. `lost`: of which they found no whole copy anywhere. Both stay
-    until an audit finds it whole: a peer that is away makes nothing better.
+    and could not mend, in a sentence for each part of a backup; `versions`: the same of the journal's own versions.
+    `lost`: of which they found no whole copy anywhere. All stay until an audit finds it whole: a peer that is away
+    makes nothing better.
     """
 
     format: int
@@ -53,12 +54,20 @@ class Ledger:
     audits: Mapping[str, Instant]
     read: Mapping[str, Mapping[str, int]]
     litter: Mapping[str, Sight]
-    damage: str | None
+    damage: Mapping[str, str]
+    versions: tuple[str, ...]
     lost: tuple[Cid, ...]
 
     def last_read(self, cid: Cid, peer: PeerId) -> int | None:
         """The audit that last read that copy back, or None; below zero: it was damaged then."""
         return self.read.get(cid, {}).get(peer)
+
+    def damaged(self, journal: Journal) -> str | None:
+        """What of it that journal still names: the first, and how much more there is. None: nothing."""
+        named = {part.cid for entry in journal.entries for part in entry.backup.parts}
+        found = [*(said for cid, said in sorted(self.damage.items()) if cid in named), *self.versions]
+        more = f"; and {len(found) - 1} more" if len(found) > 1 else ""
+        return found[0] + more if found else None
 
     @property
     def ended(self) -> Instant | None:
@@ -68,7 +77,9 @@ class Ledger:
 
 def blank(database: str) -> Ledger:
     """Before the first audit."""
-    return Ledger(format=FORMAT, database=database, number=0, audits={}, read={}, litter={}, damage=None, lost=())
+    return Ledger(
+        format=FORMAT, database=database, number=0, audits={}, read={}, litter={}, damage={}, versions=(), lost=()
+    )
 
 
 def standpoint(journal: Journal) -> Sight:
@@ -91,20 +102,16 @@ def _together(one: Ledger, other: Ledger) -> Ledger:
         audits={**one.audits, **other.audits},
         read={cid: _last(one.read.get(cid, {}), other.read.get(cid, {})) for cid in {**one.read, **other.read}},
         litter={**other.litter, **{cid: _first(seen, other.litter.get(cid)) for cid, seen in one.litter.items()}},
-        damage=max(one, other, key=_word).damage,
-        lost=_lost(one, other),
+        damage=dict(sorted(pair for ledger in _newest(one, other) for pair in ledger.damage.items())),
+        versions=tuple(sorted({said for ledger in _newest(one, other) for said in ledger.versions})),
+        lost=tuple(sorted({cid for ledger in _newest(one, other) for cid in ledger.lost})),
     )
 
 
-def _word(ledger: Ledger) -> tuple[int, str]:
-    """Of two audits at once, the one that found damage: the next one will have read it again."""
-    return ledger.number, ledger.damage or ""
-
-
-def _lost(one: Ledger, other: Ledger) -> tuple[Cid, ...]:
-    """The newer word; of two audits at once, what either has found."""
+def _newest(one: Ledger, other: Ledger) -> list[Ledger]:
+    """The newer word; of two audits at once, what either has found: the next one will have read it again."""
     newest = max(one.number, other.number)
-    return tuple(sorted({cid for ledger in (one, other) if ledger.number == newest for cid in ledger.lost}))
+    return [ledger for ledger in (one, other) if ledger.number == newest]
 
 
 def _last(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
@@ -126,7 +133,8 @@ def following(
     *,
     read: Mapping[str, Mapping[str, int]],
     litter: Mapping[str, Sight],
-    damage: str | None,
+    damage: Mapping[str, str],
+    versions: tuple[str, ...],
     lost: tuple[Cid, ...],
     ended: Instant,
 ) -> Ledger:
@@ -141,6 +149,7 @@ def following(
         read=read,
         litter=litter,
         damage=damage,
+        versions=versions,
         lost=lost,
     )
 

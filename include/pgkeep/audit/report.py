@@ -1,7 +1,7 @@
 """What an audit has found, as a record that says all of it."""
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -122,13 +122,6 @@ def listed(problems: Sequence[Problem]) -> str:
     said = [textwrap.shorten(problem.sentence, LONGEST, placeholder=" ...") for problem in problems[:MOST]]
     more = f"; and {len(problems) - MOST} more, which the log names" if len(problems) > MOST else ""
     return "; ".join(said) + more
-
-
-def damage(problems: Iterable[Problem]) -> str | None:
-    """What is damaged or lost: the first of it, and how much more there is. None: nothing is."""
-    found = [problem.sentence for problem in problems if problem.kind == "Corrupted"]
-    more = f"; and {len(found) - 1} more" if len(found) > 1 else ""
-    return found[0] + more if found else None
 
 
 def _gravity(problem: Problem) -> int:

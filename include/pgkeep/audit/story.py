@@ -14,7 +14,7 @@ from pgkeep.audit import litter
 from pgkeep.audit.holdings import Held, Standing, Versions, holdings, standing, versions
 from pgkeep.audit.ledger import Ledger, find, following, merged, standpoint, write
 from pgkeep.audit.proofs import Proofs
-from pgkeep.audit.report import PeerAccount, Problem, Report, damage
+from pgkeep.audit.report import PeerAccount, Problem, Report
 from pgkeep.audit.surroundings import surroundings
 from pgkeep.audit.turns import due, last_turn, todays
 from pgkeep.copies import askable
@@ -140,9 +140,10 @@ class Audit:
         """What could not be swept is new litter from now on: it must not stand in the way of other litter."""
         waiting = {cid: seen for cid, seen in scene.litter.sights.items() if cid not in swept.tried}
         read, lost = _read(scene, proofs), _lost(scene, proofs, problems)
-        left = lost or any(last < 0 for peers in read.values() for last in peers.values())
-        known = damage(problems) or (scene.ledger.damage if left else None)
-        return following(scene.ledger, read=read, litter=waiting, damage=known, lost=lost, ended=now())
+        damage, versions = _damage(scene, read, lost, problems)
+        return following(
+            scene.ledger, read=read, litter=waiting, damage=damage, versions=versions, lost=lost, ended=now()
+        )
 
     def _write_down(self, ledger: Ledger, scene: "Scene", problems: list[Problem]) -> None:
         try:
@@ -200,6 +201,20 @@ def _lost(scene: Scene, proofs: Proofs, problems: Sequence[Problem]) -> tuple[Ci
     wanted = {found.kept.cid for found in scene.standings}
     before = wanted.intersection(scene.ledger.lost) - proofs.sound
     return tuple(sorted(before | {problem.cid for problem in problems if problem.cid and problem.lost}))
+
+
+def _damage(
+    scene: Scene, read: Mapping[str, Mapping[str, int]], lost: Sequence[Cid], problems: Sequence[Problem]
+) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """What is wrong with parts of backups, by object, and with versions of the journal. What an audit before has found
+    is still so if it is lost, or if a copy was not read whole since.
+    """
+    found = {problem.cid: problem.sentence for problem in problems if problem.cid and problem.kind == "Corrupted"}
+    parts = {one.kept.cid for one in scene.standings if not one.kept.always}
+    bad = {cid for cid in parts if cid in lost or any(last < 0 for last in read[cid].values())}
+    before = {cid: said for cid, said in scene.ledger.damage.items() if cid in bad}
+    now_found = {cid: said for cid, said in found.items() if cid in parts}
+    return before | now_found, tuple(sorted(said for cid, said in found.items() if cid not in parts))
 
 
 def _turn(held: Held, ledger: Ledger, proofs: Proofs) -> int:

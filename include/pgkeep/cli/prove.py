@@ -62,7 +62,7 @@ def let_go(chosen: argparse.Namespace) -> None:
     site = wiring.site(loaded_settings(), chosen.name, connections())
     if chosen.dry_run:
         journal, policy = site.journals.head().journal, site.database.policy
-        fates = retention.choose(journal, policy, lost=site.lost(), give_up=chosen.lost)
+        fates = retention.choose(journal, policy, lost=site.lost(confirmed=chosen.lost), give_up=chosen.lost)
         print(sentences.fate_table(fates))
         return
     done = site.retire(give_up=chosen.lost)

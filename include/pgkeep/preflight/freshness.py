@@ -70,7 +70,7 @@ def _facts(site: Site, memory: Memory) -> Facts:
         remembered=remembered,
         lineage=lineage(site, head, remembered),
         audited=known.ended,
-        damage=known.damage,
+        damage=known.damaged(head.journal),
         lost=known.lost,
         drills=site.scratch is not None,
         retained=_retained(site),

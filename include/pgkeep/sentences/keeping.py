@@ -46,7 +46,7 @@ def _fate(fate: Fate) -> tuple[str, ...]:
         moment(backup.cut.time),
         human_size(backup.size) if backup.parts else "-",
         "stays" if fate.stays else "GOES",
-        "; ".join(fate.reasons) or "no rule keeps it",
+        "; ".join(fate.reasons) or fate.because,
     )
 
 

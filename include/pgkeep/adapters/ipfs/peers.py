@@ -1,5 +1,6 @@
 """The configured peers, and asking several of them: all at once, or one after the other until one can answer."""
 
+import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -83,9 +84,15 @@ def ask_all(questions: Iterable[tuple[str, Callable[[], T]]]) -> Answers[T]:
             try:
                 given.append((name, future.result()))
             except (Unavailable, ConfigError) as error:
-                log.info("%s", error)
+                _say_once(str(error))
                 refused.append((name, error))
     return Answers(given=given, refused=refused)
+
+
+@functools.lru_cache(maxsize=256)
+def _say_once(refusal: str) -> None:
+    """A peer that is away is asked for each object, and says the same each time."""
+    log.info("%s", refusal)
 
 
 def ask_in_turn(clusters: Iterable[Cluster], question: Callable[[Cluster], T]) -> T:

@@ -124,6 +124,11 @@ def require_free(admin: Session, server: Server, dbname: str, *, replace: bool) 
     """Raises ConfigError if there is anything in the database and `replace` is not said."""
     if dbname in ("template0", "template1"):
         raise ConfigError(f"{dbname} is a template of other databases", next_step="restore under another name")
+    if dbname == "postgres":  # what comes back may be of any owner, and everybody's tools connect to that one
+        raise ConfigError(
+            "postgres is the database that programs connect to when they want none in particular",
+            next_step="restore under another name",
+        )
     found = look_into(admin, server, dbname)
     if found.objects and not replace:
         raise ConfigError(
