@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from pgkeep import retention
-from pgkeep.copies import ciphertext, whole_copy
-from pgkeep.errors import Corrupted, Unavailable
+from pgkeep.copies import askable, ciphertext, claimed, gives_whole
+from pgkeep.errors import Unavailable
 from pgkeep.journal import Journal
 from pgkeep.journal_store import JournalStore
 from pgkeep.losses import bereft
@@ -55,12 +55,13 @@ def confirmed(journal: Journal, lost: Collection[Cid], vault: Vault) -> tuple[Ci
 
 
 def _is_whole_somewhere(part: Part, vault: Vault) -> bool:
-    try:
-        place = whole_copy(ciphertext(part), vault)
-    except (Corrupted, Unavailable):
-        return False
-    log.warning("%s (%s) is whole at %s again: run pgkeep audit", part.name, part.cid, place.name)
-    return True
+    """As the peers show that can be asked, and the cluster claims of the others."""
+    places = askable(vault)
+    whole = [place.name for place in places.values() if gives_whole(ciphertext(part), vault, place)]
+    found = whole or [holder.name for holder in claimed(part.cid, vault) if holder.peer not in places]
+    if found:
+        log.warning("%s (%s) is at %s again: run pgkeep audit", part.name, part.cid, ", ".join(found))
+    return bool(found)
 
 
 def retire(

@@ -11,7 +11,7 @@ from pgkeep.pin_names import journal_name
 from pgkeep.plan import Point, plan
 from pgkeep.restore import restore
 from pgkeep.retention import choose
-from pgkeep.retirement import Retired, retire
+from pgkeep.retirement import Retired, confirmed, retire
 from pgkeep.testing import MemoryTarget
 from unit.test_drill import World
 from unit.test_retention import NOTHING
@@ -175,6 +175,19 @@ def test_a_removed_version_that_retired_something_is_betrayed(world: World) -> N
     world.vault.drop(cid)
     with pytest.raises(Corrupted, match="newer versions were removed"):
         world.journals.head()
+
+
+def test_what_is_lost_is_asked_for_once_more_before_it_goes(world: World) -> None:
+    lost, back, _ = (parts(entry) for entry in world.journal.entries if entry.backup.kind == "full")
+    for peer in world.vault.peers:
+        for cid in lost:
+            peer.lose(cid)
+    given_up = {*lost, *back}
+    assert set(confirmed(world.journal, given_up, world.vault)) == lost, "the other is whole"
+    assert confirmed(world.journal, {Cid("bafygone")}, world.vault) == ()
+    world.vault.peers[2].up = False
+    with pytest.raises(Unavailable, match="carol may have a whole copy of it"):
+        confirmed(world.journal, given_up, world.vault)
 
 
 def test_the_plan_is_shown_with_its_reasons(world: World) -> None:

@@ -65,7 +65,7 @@ class Ledger:
     def damaged(self, journal: Journal) -> str | None:
         """What of it that journal still names: the first, and how much more there is. None: nothing."""
         named = {part.cid for entry in journal.entries for part in entry.backup.parts}
-        found = [*(said for cid, said in sorted(self.damage.items()) if cid in named), *self.versions]
+        found = [*sorted(said for cid, said in self.damage.items() if cid in named), *self.versions]
         more = f"; and {len(found) - 1} more" if len(found) > 1 else ""
         return found[0] + more if found else None
 
