@@ -1,5 +1,6 @@
 """kill -9 at any moment of a real backup: the journal stays whole, and the next try succeeds."""
 
+import signal
 import time
 from pathlib import Path
 
@@ -13,15 +14,18 @@ def test_killed_at_many_moments_and_never_a_lie(node: Node, shop: str, tmp_path:
     started = time.monotonic()
     node.pgkeep("backup", shop, "--full")
     usual = time.monotonic() - started
+    codes = list[int]()
     for moment in range(MOMENTS):
         before = len(node.entries(shop))
         backup = node.start("backup", shop, "--full")
         time.sleep(usual * moment / MOMENTS)
         backup.kill()
         backup.communicate()
+        codes.append(backup.returncode)
         entries = node.entries(shop)
         assert len(entries) - before in (0, 1)
         assert all(entry["copies_now"] == 3 for entry in entries), "what is named is held"
+    assert codes.count(-signal.SIGKILL) >= MOMENTS // 3, "else hardly anything was killed"
     node.pgkeep("backup", shop, "--full")
     sequences = [entry["sequence"] for entry in node.entries(shop)]
     assert sequences == list(range(1, len(sequences) + 1))

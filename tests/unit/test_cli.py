@@ -2,8 +2,9 @@
 
 import pytest
 
+from fix_memory_node import MemoryNode
 from pgkeep import settings, wiring
-from pgkeep.cli import main
+from pgkeep.cli import keep, main
 from pgkeep.errors import ConfigError
 
 
@@ -54,3 +55,16 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 def test_a_target_without_a_server() -> None:
     with pytest.raises(ConfigError, match="names no server"):
         wiring.target("/shop", settings.from_environment({}))
+
+
+def test_peers_that_are_slow_hold_no_list_up(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The newest are asked for first; what was not asked is not known."""
+    node = MemoryNode()
+    node.full()
+    node.full()
+    entries = [entry for entry in node.journal.entries if entry.backup.parts]
+    assert [copies for _, copies in keep.with_copies(entries, node.vault)] == [3, 3]
+    clock = iter([0.0, 1.0, keep.PATIENCE + 1.0])
+    monkeypatch.setattr("pgkeep.cli.keep.time.monotonic", lambda: next(clock))
+    assert [copies for _, copies in keep.with_copies(entries, node.vault)] == [None, 3]
+    assert f"entries up to {entries[0].sequence} have now was not asked: peers are slow" in caplog.text

@@ -104,6 +104,11 @@ def test_nor_is_one_in_the_targets_address(into: str, capsys: pytest.CaptureFixt
             "the file with the password, /nowhere, cannot be read",
         ),
         (
+            ["list", "shop", "--peer", "http://127.0.0.1:9", "--password-file", "/nowhere"],
+            3,
+            "--password-file names a password, and no address says whose it is",
+        ),
+        (
             ["list", "shop", "--peer", "http://127.0.0.1:9", "--journal", "shop.pgkeep"],
             3,
             "the journal shop.pgkeep cannot be read: No such file or directory. Next: write the path of the file",

@@ -5,7 +5,8 @@ import json
 import logging
 import socket
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 
 from pgkeep import backup, lpbm, records, sentences, wiring
 from pgkeep.ancestry import LegacyFile
@@ -20,6 +21,9 @@ from pgkeep.ports import Vault
 from pgkeep.site import Site
 
 log = logging.getLogger(__name__)
+
+PATIENCE = 30.0
+"""Seconds for asking how many copies there are: for a peer that stands still, a cluster waits 15 s an object."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -76,7 +80,7 @@ def list_backups(chosen: argparse.Namespace) -> None:
     """`pgkeep list NAME`."""
     found = reading.opened(chosen)
     journal = found.journal(chosen.name)
-    rows, lost = [*with_copies(journal.entries, found.vault)], bereft(journal, found.lost(journal.database))
+    rows, lost = with_copies(journal.entries, found.vault), bereft(journal, found.lost(journal.database))
     if chosen.json:
         described = {
             "database": journal.database,
@@ -106,17 +110,19 @@ def _ancestors(entry: Entry, found: reading.Reading) -> Sequence[LegacyFile] | N
         return None
 
 
-def with_copies(entries: Iterable[Entry], vault: Vault) -> Iterator[tuple[Entry, int | None]]:
+def with_copies(entries: Sequence[Entry], vault: Vault) -> Sequence[tuple[Entry, int | None]]:
     """How many distinct peers hold every part at this moment, as the cluster says; None: nobody can say. Why is said
-    once.
+    once. The newest are asked for first, and a peer that stands still holds nobody up for long.
     """
-    said = set[str]()
-    for entry in entries:
-        copies = None
+    found, said, deadline = dict[int, int](), set[str](), time.monotonic() + PATIENCE
+    for entry in reversed(entries):
+        if time.monotonic() > deadline:
+            log.warning("how many copies entries up to %d have now was not asked: peers are slow", entry.sequence)
+            break
         try:
-            copies = claimed_copies(entry, vault)
+            found[entry.sequence] = claimed_copies(entry, vault)
         except (ConfigError, Unavailable) as error:
             if str(error) not in said:
                 log.warning("how many copies there are now is not known: %s", error)
             said.add(str(error))
-        yield entry, copies
+    return [(entry, found.get(entry.sequence)) for entry in entries]

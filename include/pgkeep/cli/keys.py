@@ -1,9 +1,12 @@
 """rekey: other keys for what is kept."""
 
 import argparse
+from datetime import UTC, datetime, timedelta
 
 from pgkeep import sentences, wiring
 from pgkeep.cli.context import Commands, connections, given, loaded_settings, seconds, watch
+from pgkeep.errors import ConfigError
+from pgkeep.ports import Sealer
 
 
 def add_commands(commands: Commands) -> None:
@@ -31,7 +34,15 @@ def rekey(chosen: argparse.Namespace) -> None:
     site = wiring.site(loaded_settings(), chosen.name, connections())
     if chosen.dry_run:
         print("\n".join(sentences.to_rekey(site.journals.head().journal, site.sealer, every=chosen.all)))
+        _require_keys(site.sealer)
         return
     done = site.rekey(every=chosen.all, patience=chosen.wait, watch=watch()).run()
     print(sentences.rekeyed(done))
     done.require_all()
+
+
+def _require_keys(sealer: Sealer) -> None:
+    """Raises ConfigError: a key would refuse it."""
+    for problem in sealer.problems(datetime.now(UTC), soon=timedelta(0)):
+        if problem.fatal:
+            raise ConfigError(problem.what, next_step=problem.next_step)

@@ -178,6 +178,11 @@ def _named(chosen: argparse.Namespace) -> tuple[IpfsVault, OpenPgpOpener]:
         raise ConfigError(
             "no peer is named from which backups could be read", next_step="name a living one: --peer http://host:5001"
         )
+    if chosen.password_file and not any(one.login for one in (*(chosen.peer or ()), *(chosen.cluster or ()))):
+        raise ConfigError(
+            "--password-file names a password, and no address says whose it is",
+            next_step="write the user into the address: http://user@host:port; or leave out --password-file",
+        )
     kubos, clusters = (
         [_endpoint(one, chosen.password_file) for one in dict.fromkeys(addresses or ())]
         for addresses in (chosen.peer, chosen.cluster)
