@@ -2,7 +2,8 @@
 
     capture  ->  check  ->  replicate  ->  record  ->  release
 
-Each step takes the record that the step before returned. All may be killed at any point and run again.
+Each step takes the record that the step before returned. All may be killed at any point and run again. Only a gap,
+which stores nothing, is written into the journal without them: see `changes`.
 """
 
 import logging

@@ -33,7 +33,11 @@ class Rules:
             )
 
     def respondents(self, proposal: Proposal, *, triggered_by: str | None) -> tuple[str, ...]:
-        """The ids that Airflow itself is to let answer; empty: everybody who may answer at all."""
+        """The ids that Airflow itself is to let answer; empty: everybody who may answer at all.
+
+        Airflow says by name who triggered a run. Where ids are not names (FAB's are numbers) the asker is not left out
+        here; `objection` knows both, so his answer does not count.
+        """
         if self.another and proposal.production:
             return tuple(who for who in self.approvers if who != triggered_by)
         return self.approvers
