@@ -9,7 +9,7 @@ window first: it stands exactly at the end of a link, and both ways to that mome
 
 import itertools
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -34,8 +34,8 @@ NEW_KEY = "this node signs with another key from here on: up to entry {} it was 
 class Run:
     """One run for one database. `patience`: seconds to wait for the copies of a link that is finished here.
 
-    `ancestry`: what a full backup is the first one after, if anything. `lost`: objects of which an audit has found no
-    whole copy: what is carried on upon them cannot be restored, so there must be a full backup.
+    `ancestry`: what a full backup is the first one after, if anything. `lost`: asks for the objects of which an audit
+    has found no whole copy: what is carried on upon them cannot be restored, so there must be a full backup.
     """
 
     source: Source
@@ -46,7 +46,7 @@ class Run:
     origin: Origin
     patience: float
     ancestry: bytes = b""
-    lost: Collection[Cid] = ()
+    lost: Callable[[], Collection[Cid]] = tuple
     watch: Watch = unwatched
 
     def full(self) -> Stored:
@@ -194,7 +194,7 @@ class Run:
             return self._parts("gap").sum_up(window, origin=self.origin, link=window.link(gap=doubt.reason))
 
     def _surviving(self, known: Journal) -> Journal:
-        return losses.surviving(known, self.lost)
+        return losses.surviving(known, self.lost())
 
     def _parts(self, kind: Kind) -> Parts:
         return Parts(

@@ -144,17 +144,20 @@ class Rekey:
 
     def _require_key(self, todo: Sequence[Entry]) -> None:
         """Tried on something small, before anything large is read."""
-        full = next((entry for entry in todo if entry.backup.part("globals")), None)
+        full = next((entry for entry in todo if entry.backup.part("globals") and not self._is_lost(entry)), None)
         if full is not None:
             with suppress(Corrupted):  # that has its own place in the report
                 restore.require_private_key(full, self.sealer, self.vault)
+
+    def _is_lost(self, entry: Entry) -> bool:
+        return any(part.cid in self.lost for part in entry.backup.parts)
 
     def _anew(self, step: Sequence[Entry], damaged: dict[int, str]) -> Sequence[tuple[Entry, Replicated]]:
         """These entries with new objects, on enough peers. Whatever goes wrong, the new ones are let go of again."""
         done = list[tuple[Entry, Replicated]]()
         with ExitStack() as stack:
             for entry in step:
-                if any(part.cid in self.lost for part in entry.backup.parts):
+                if self._is_lost(entry):
                     damaged[entry.sequence] = "the last audit found no whole copy of it"
                     continue
                 try:

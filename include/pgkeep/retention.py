@@ -57,14 +57,16 @@ class Fate:
         return bool(self.reasons)
 
 
-def choose(journal: Journal, policy: Policy, *, lost: Collection[Cid] = (), give_up: bool = False) -> tuple[Fate, ...]:
+def choose(
+    journal: Journal, policy: Policy, *, lost: Collection[Cid] = (), give_up: Collection[Cid] = ()
+) -> tuple[Fate, ...]:
     """The fate of every entry, in the journal's order. `lost`: objects of which an audit has found no whole copy.
 
-    `give_up`: full backups that have lost something go, whatever the policy keeps: somebody does not wait for them.
-    Raises Corrupted: the chain is broken.
+    `give_up`: those of them that nobody waits for: full backups that had them go, whatever the policy keeps. Raises
+    Corrupted: the chain is broken.
     """
     if give_up:
-        return _without_lost(journal, policy, lost)
+        return _without(give_up, journal, policy, lost)
     whole = surviving(journal, lost)
     journal = with_losses(journal, lost)
     fulls, proven = chain.fulls(journal), chain.proven(journal)
@@ -80,17 +82,20 @@ def choose(journal: Journal, policy: Policy, *, lost: Collection[Cid] = (), give
     return fates
 
 
-def _without_lost(journal: Journal, policy: Policy, lost: Collection[Cid]) -> tuple[Fate, ...]:
-    """Links stay in their chain, and one that still names the files of LPBM is needed for that."""
+def _without(give_up: Collection[Cid], journal: Journal, policy: Policy, lost: Collection[Cid]) -> tuple[Fate, ...]:
+    """Links stay in their chain, and a full backup that still names the files of LPBM is needed for that."""
     gone = {
-        entry.sequence
-        for entry in bereft(journal, lost)
-        if entry.backup.kind == "full" and ((named := entry.backup.part("ancestry")) is None or named.cid in lost)
+        entry.sequence: Fate(entry=entry, reasons=(), because=_missing(entry, give_up))
+        for entry in bereft(journal, give_up)
+        if entry.backup.kind == "full" and ((named := entry.backup.part("ancestry")) is None or named.cid in give_up)
     }
     rest = replace(journal, entries=tuple(entry for entry in journal.entries if entry.sequence not in gone))
-    stays = {fate.entry.sequence: fate for fate in choose(rest, policy, lost=lost)}
-    given_up = (Fate(entry=entry, reasons=(), because="no whole copy of it is left") for entry in journal.entries)
-    return tuple(stays.get(fate.entry.sequence, fate) for fate in given_up)
+    fates = {fate.entry.sequence: fate for fate in choose(rest, policy, lost=lost)} | gone
+    return tuple(fates[entry.sequence] for entry in journal.entries)
+
+
+def _missing(entry: Entry, lost: Collection[Cid]) -> str:
+    return f"no whole copy of its {' and '.join(part.name for part in entry.backup.parts if part.cid in lost)} is left"
 
 
 def with_losses(journal: Journal, lost: Collection[Cid]) -> Journal:

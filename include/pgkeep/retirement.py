@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from pgkeep import retention
-from pgkeep.copies import askable, ciphertext, claimed, gives_whole
+from pgkeep.copies import askable, ciphertext, gives_whole
 from pgkeep.errors import Unavailable
 from pgkeep.journal import Journal
 from pgkeep.journal_store import JournalStore
@@ -44,24 +44,33 @@ def confirmed(journal: Journal, lost: Collection[Cid], vault: Vault) -> tuple[Ci
 
     What an audit has found may be old, or somebody may have put an older record of it into the newest's place.
     """
-    silent = vault.listing(name_prefix(journal.database)).silent
+    _require_all_answer(journal.database, vault)
+    parts = [part for entry in bereft(journal, lost) for part in entry.backup.parts if part.cid in lost]
+    found = tuple(part.cid for part in parts if not _may_be_somewhere(part, vault))
+    _require_all_answer(journal.database, vault)  # still: reading may have taken hours
+    return found
+
+
+def _require_all_answer(database: str, vault: Vault) -> None:
+    silent = vault.listing(name_prefix(database)).silent
     if silent:
         raise Unavailable(
             f"whether what is lost is lost cannot be said: {', '.join(sorted(silent))} may have a whole copy of it",
             next_step="bring that peer back, or take it out of pgkeep.toml and the cluster if it is gone for good",
         )
-    parts = [part for entry in bereft(journal, lost) for part in entry.backup.parts if part.cid in lost]
-    return tuple(part.cid for part in parts if not _is_whole_somewhere(part, vault))
 
 
-def _is_whole_somewhere(part: Part, vault: Vault) -> bool:
-    """As the peers show that can be asked, and the cluster claims of the others."""
+def _may_be_somewhere(part: Part, vault: Vault) -> bool:
+    """A peer gives it whole; or is to hold it, and cannot be asked."""
     places = askable(vault)
-    whole = [place.name for place in places.values() if gives_whole(ciphertext(part), vault, place)]
-    found = whole or [holder.name for holder in claimed(part.cid, vault) if holder.peer not in places]
-    if found:
-        log.warning("%s (%s) is at %s again: run pgkeep audit", part.name, part.cid, ", ".join(found))
-    return bool(found)
+    for place in places.values():
+        if gives_whole(ciphertext(part), vault, place):
+            log.warning("%s (%s) is whole at %s again: run pgkeep audit", part.name, part.cid, place.name)
+            return True
+    unknown = [h.name for h in vault.holders(part.cid) if (h.wanted or h.holds) and h.peer not in places]
+    if unknown:
+        log.warning("%s (%s) may be at %s, which cannot be asked", part.name, part.cid, ", ".join(unknown))
+    return bool(unknown)
 
 
 def retire(
@@ -71,12 +80,13 @@ def retire(
     vault: Vault,
     *,
     lost: Collection[Cid] = (),
-    give_up: bool = False,
+    give_up: Collection[Cid] = (),
     patience: float | None = None,
 ) -> Retired:
     """Lets go of what the policy does not keep. Safe to repeat. `patience`: seconds instead of PATIENCE.
 
-    `lost`: objects of which the last audit has found no whole copy; `give_up`: the full backups that had them go, too.
+    `lost`: objects of which the last audit has found no whole copy; `give_up`: those of
+    them that nobody waits for: the full backups that had them go, too.
 
     Raises Unavailable, NotReplicated, JournalMovedOn, Corrupted; then everything that the journal names is there.
     """

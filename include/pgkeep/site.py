@@ -1,7 +1,7 @@
 """One node and one database, with all adapters in place: what the doors ask for, by the words of the stories."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +15,7 @@ from pgkeep.changes import Run
 from pgkeep.drill import Drill
 from pgkeep.errors import ConfigError, JournalMovedOn, LogUnavailable, Unavailable
 from pgkeep.freshness import newest
+from pgkeep.journal import Journal
 from pgkeep.journal_store import JournalStore
 from pgkeep.losses import surviving
 from pgkeep.model import Cid, Entry, Instant, Origin, Replicated, Stored, Verdict
@@ -22,6 +23,7 @@ from pgkeep.plan import RecoveryPlan
 from pgkeep.ports import Target, Watch
 from pgkeep.rekeying import Rekey
 from pgkeep.restore import Restored
+from pgkeep.retention import Fate, choose
 from pgkeep.retirement import Retired, retire
 from pgkeep.settings import Database
 
@@ -72,7 +74,7 @@ class Site:
             origin=origin,
             patience=patience,
             ancestry=ancestry,
-            lost=self.lost(),
+            lost=self.lost,
             watch=watch,
         )
 
@@ -144,27 +146,32 @@ class Site:
             )
         return self.places[where](dbname)
 
+    def fates(self, *, give_up: bool) -> tuple[Fate, ...]:
+        """What retention would keep, and let go of. Raises as `retire`."""
+        journal = self.journals.head().journal
+        lost, given_up = self._losses(journal, give_up=give_up)
+        return choose(journal, self.database.policy, lost=lost, give_up=given_up)
+
     def retire(self, *, give_up: bool = False) -> Retired:
         """Lets go of what the settings do not keep; `give_up`: and of full backups that are lost. Raises as
-        `retirement.retire`.
+        `retirement.retire` and `retirement.confirmed`.
         """
-        policy = self.database.policy
-        return retire(
-            policy, self.source, self.journals, self.vault, lost=self.lost(confirmed=give_up), give_up=give_up
-        )
+        lost, given_up = self._losses(self.journals.head().journal, give_up=give_up)
+        return retire(self.database.policy, self.source, self.journals, self.vault, lost=lost, give_up=given_up)
+
+    def _losses(self, journal: Journal, *, give_up: bool) -> tuple[Collection[Cid], Collection[Cid]]:
+        """What audits have found lost; and what of that nobody has to wait for."""
+        lost = self.lost()
+        return lost, retirement.confirmed(journal, lost, self.vault) if give_up else ()
 
     def newest(self) -> RecoveryPlan | None:
         """The way to the newest moment that can be restored, or None. Raises as `JournalStore.head`."""
         return newest(surviving(self.journals.head().journal, self.lost()))
 
-    def lost(self, *, confirmed: bool = False) -> tuple[Cid, ...]:
-        """Objects of which audits have found no whole copy. `confirmed`: those of which there is none now, either.
-
-        Raises Unavailable: no peer answers, or, to confirm it, one does not.
-        """
+    def lost(self) -> tuple[Cid, ...]:
+        """Objects of which audits have found no whole copy. Raises Unavailable: no peer answers."""
         search = self.journals.search
-        lost = ledger.known(search, search.listing()).lost
-        return retirement.confirmed(self.journals.head().journal, lost, self.vault) if confirmed else lost
+        return ledger.known(search, search.listing()).lost
 
     def rekey(self, *, every: bool, patience: float, watch: Watch) -> Rekey:
         """New objects for what is live, for the recipients that the settings name now. `every`: see `outdated`."""

@@ -195,8 +195,11 @@ def target(into: str, connections: Connections, *, environ: Mapping[str, str] = 
 
 
 def _require_no_password(url: str) -> None:
-    found = urlsplit(url)
-    if found.password is not None or "password" in parse_qs(found.query):
+    try:
+        found = urlsplit(url)
+    except ValueError:
+        return  # libpq says what is wrong with it
+    if found.password is not None or {"password", "sslpassword"} & parse_qs(found.query).keys():
         raise ConfigError(
             "the target's address has a password in it, which everybody on this machine can read",
             next_step="leave it out, and change it; put it into PGPASSWORD or ~/.pgpass, or name a CONNECTION/database",

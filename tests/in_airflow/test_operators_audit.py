@@ -7,9 +7,10 @@ from in_airflow import steps
 from in_airflow.steps import dump, run
 from in_airflow.world import World
 from pgkeep import records
+from pgkeep.airflow import proving
 from pgkeep.airflow.proving import AuditOperator
 from pgkeep.audit import Report
-from pgkeep.errors import NotReplicated
+from pgkeep.errors import NotReplicated, Unavailable
 
 
 def audit(world: World) -> Report:
@@ -49,6 +50,17 @@ def test_a_lost_backup_fails_at_once_and_says_which(kept: World, caplog: pytest.
     with pytest.raises(AirflowFailException, match=f"dump of entry 1 .{cid}.: no whole copy is left"):
         audit(kept)
     assert "alice: 5 objects" in caplog.text
+
+
+def test_an_audit_is_not_repeated_for_what_could_not_be_remembered(
+    kept: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(_: object) -> None:
+        raise Unavailable("carol is away", next_step="start her")
+
+    monkeypatch.setattr(proving, "remember", away)
+    assert not audit(kept).wrong
+    assert "what can be restored now is not known: carol is away" in caplog.text
 
 
 def test_the_share_is_the_setting_s_if_nothing_is_said(kept: World) -> None:

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from airflow.sdk import Context
+from airflow.sdk import DAG, Context
+from airflow.sdk.definitions.param import process_params
 from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
 
 from in_airflow.steps import Record, collect, record, replicated
@@ -62,9 +63,10 @@ def context(
     ago: timedelta = timedelta(0),
 ) -> Context:
     ti = SimpleNamespace(id="1", dag_id="pgkeep_shop_restore", run_id="manual__1", try_number=1)
-    run = SimpleNamespace(triggering_user_name=triggered_by, run_after=datetime.now(UTC) - ago, conf=None)
+    run = SimpleNamespace(triggering_user_name=triggered_by, run_after=datetime.now(UTC) - ago)
     store = Store() if store is None else store
-    return cast(Context, {"ti": ti, "task_instance": ti, "dag_run": run, "params": params, "task_state_store": store})
+    found = {"ti": ti, "task_instance": ti, "dag_run": run, "params": params, "task_state_store": store}
+    return cast(Context, found | {"dag": SimpleNamespace(params=ASKED)})
 
 
 def plan(world: World, **asked: object) -> Record:
@@ -132,10 +134,14 @@ def test_what_cannot_be_planned_fails_at_once_with_a_sentence(kept: World, asked
 
 
 def test_what_it_does_not_know_is_refused(kept: World) -> None:
-    asked = context()
-    asked["dag_run"].conf = {"moment": "latest", "serverr": "scratch"}
+    """Airflow puts whatever somebody asks for among the run's Params."""
+    with DAG("restores", schedule=None, params=dict(ASKED)) as dag:
+        step = PlanRestoreOperator(task_id="plan", database="shop", sites=kept.site)
+    conf = {"moment": "latest", "serverr": "scratch"}
+    params = process_params(dag, step, conf, suppress_exception=False)
+    asked = cast(Context, {**context(params=params), "dag": dag})
     with pytest.raises(AirflowFailException, match="does not know serverr; it knows dbname, moment"):
-        PlanRestoreOperator(task_id="plan", database="shop", sites=kept.site).execute(asked)
+        step.execute(asked)
 
 
 def test_the_question_says_what_is_at_stake(kept: World, questions: list[dict[str, Any]]) -> None:

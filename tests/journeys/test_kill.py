@@ -9,11 +9,15 @@ from fix_node import Node
 MOMENTS = 12
 
 
+def seconds(node: Node, name: str) -> float:
+    started = time.monotonic()
+    node.pgkeep("backup", name, "--full")
+    return time.monotonic() - started
+
+
 def test_killed_at_many_moments_and_never_a_lie(node: Node, shop: str, tmp_path: Path) -> None:
     node = Node(home=node.home, environ={**node.environ, "XDG_STATE_HOME": str(tmp_path)})
-    started = time.monotonic()
-    node.pgkeep("backup", shop, "--full")
-    usual = time.monotonic() - started
+    usual = min(seconds(node, shop), seconds(node, shop))
     codes = list[int]()
     for moment in range(MOMENTS):
         before = len(node.entries(shop))

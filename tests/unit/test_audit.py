@@ -325,6 +325,59 @@ class Unasked(MemoryVault):
         return [place for place in super().places() if place.name != self.unasked]
 
 
+class Blip(MemoryVault):
+    """The network to all peers is gone while one object is read: so many times."""
+
+    cid: Cid | None = None
+    times = 0
+
+    def read(self, cid: Cid, *, at: Place) -> Iterator[bytes]:
+        if cid == self.cid and self.times:
+            self.times -= 1
+            raise Unavailable("no route to host", next_step="look at the network")
+        yield from super().read(cid, at=at)
+
+
+def test_what_could_not_be_read_for_a_minute_is_not_lost() -> None:
+    vault = Blip()
+    node = AuditedNode(memory=vault)
+    vault.cid, vault.times = dump(node.full()), 3
+    report = well(node.audit())
+    assert (lost(node), remembered(node), vault.times) == ([], None, 0)
+    assert {repair.cid for repair in report.repairs} <= {vault.cid}
+
+
+@pytest.mark.parametrize("damage", ["flip", "lose"])
+def test_a_peer_that_has_it_and_need_not_is_asked_before_it_is_called_lost(damage: str) -> None:
+    node = AuditedNode(copies=2)
+    cid = dump(node.full())
+    holding = [peer for peer in node.memory.peers if cid in peer.objects]
+    (third,) = (peer for peer in node.memory.peers if peer not in holding)
+    third.objects[cid] = holding[0].objects[cid]
+    for peer in holding:
+        getattr(peer, damage)(cid)
+    well(node.audit())
+    assert lost(node) == []
+    assert all(peer.has_whole(cid) for peer in holding)
+
+
+def test_what_came_back_is_looked_at_at_once(node: AuditedNode) -> None:
+    for _ in range(4):
+        node.full()
+    cid = dump(node.full())
+    whole = {peer.name: peer.objects[cid] for peer in node.memory.peers}
+    for peer in node.memory.peers:
+        peer.lose(cid)
+        peer.unpin(cid)
+    assert node.audit().wrong
+    assert lost(node) == [cid]
+    for peer in node.memory.peers:
+        peer.objects[cid] = whole[peer.name]
+        peer.unpinned.discard(cid)
+    well(node.audit(share=0.01))
+    assert (lost(node), remembered(node)) == ([], None)
+
+
 @pytest.mark.parametrize("how", ["away", "not asked"])
 def test_the_last_rotten_copy_is_not_thrown_away_for_one_that_was_rotten_too(how: str) -> None:
     vault = Unasked()
@@ -724,6 +777,32 @@ def test_a_dry_run_reads_and_changes_nothing(node: AuditedNode) -> None:
     assert len(report.litter) == 3
     with pytest.raises(Corrupted):
         report.require_well()
+
+
+def test_while_it_would_be_the_only_copy_the_ledgers_before_stay(node: AuditedNode) -> None:
+    node.full()
+    node.audit()
+    (before,) = node.named("audit")
+    for name in ("bob", "carol"):
+        node.peer(name).up = False
+    node.audit()
+    assert before in node.named("audit")
+    for name in ("bob", "carol"):
+        node.peer(name).up = True
+    node.audit()
+    assert len(node.named("audit")) == 1
+
+
+def test_a_peer_that_is_away_is_found_out_once_and_not_for_every_object(node: AuditedNode) -> None:
+    for _ in range(3):
+        node.full()
+    node.peer("carol").up = False
+    report = node.audit()
+    assert [problem.about for problem in report.wrong][3:] == ["10 more objects"]
+    with pytest.raises(NotReplicated, match="has 2 of 3 copies"):
+        report.require_well()
+    node.peer("carol").up = True
+    well(node.audit())
 
 
 def test_peers_that_take_no_ledger_are_a_notice(node: AuditedNode) -> None:

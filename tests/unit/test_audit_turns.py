@@ -35,7 +35,7 @@ ledgers = st.builds(
     read=st.dictionaries(names, st.dictionaries(st.sampled_from(PEERS), st.integers(-50, 50), max_size=3), max_size=6),
     litter=st.dictionaries(names, sights, max_size=6),
     damage=st.dictionaries(st.sampled_from(["bafy1", "bafy2"]), st.sampled_from(["it is lost", "it is rotten"])),
-    versions=st.sampled_from([(), ("version 3 is lost",)]),
+    versions=st.dictionaries(st.sampled_from(["bafy3"]), st.sampled_from(["version 3 is lost", "or rotten"])),
     lost=st.sets(names.map(Cid)).map(lambda found: tuple(sorted(found))),
 )
 
@@ -59,7 +59,7 @@ def audited(ledger: Ledger, copies: Sequence[Held], share: float) -> tuple[Ledge
         }
         for one in copies
     }
-    return following(ledger, read=read, litter={}, damage={}, versions=(), lost=(), ended=NOW), chosen
+    return following(ledger, read=read, litter={}, damage={}, versions={}, lost=(), ended=NOW), chosen
 
 
 @given(sizes, shares)
@@ -120,7 +120,7 @@ def test_what_is_always_read_takes_nobodys_turn() -> None:
 
 @given(shares, moments)
 def test_no_clock_makes_an_audit_read_less_than_the_share(share: float, moment: Instant) -> None:
-    ledger = following(blank("shop"), read={}, litter={}, damage={}, versions=(), lost=(), ended=moment)
+    ledger = following(blank("shop"), read={}, litter={}, damage={}, versions={}, lost=(), ended=moment)
     assert share <= todays(share, ledger, now=NOW) <= 1.0
     assert todays(share, blank("shop"), now=NOW) == share
 
@@ -165,7 +165,7 @@ def test_of_what_is_damaged_the_newest_audit_has_the_word(found: list[Ledger]) -
     together = merged(found, "shop")
     assert together.damage.items() <= {pair for ledger in newest for pair in ledger.damage.items()}
     assert together.damage.keys() == {cid for ledger in newest for cid in ledger.damage}
-    assert set(together.versions) == {said for ledger in newest for said in ledger.versions}
+    assert together.versions.keys() == {cid for ledger in newest for cid in ledger.versions}
     assert set(together.lost) == {cid for ledger in newest for cid in ledger.lost}
 
 
@@ -187,7 +187,7 @@ def test_damage_is_forgotten_only_when_a_later_audit_has_read_the_very_bytes(
 
 @given(ledgers)
 def test_only_moments_of_interest_are_kept(ledger: Ledger) -> None:
-    after = following(ledger, read={"bafy1": {"alice": 3}}, litter={}, damage={}, versions=(), lost=(), ended=NOW)
+    after = following(ledger, read={"bafy1": {"alice": 3}}, litter={}, damage={}, versions={}, lost=(), ended=NOW)
     assert after.audits.keys() <= {"3", str(ledger.number + 1)}
     assert after.ended == NOW
 

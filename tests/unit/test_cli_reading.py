@@ -98,6 +98,7 @@ def test_nor_is_one_in_the_targets_address(into: str, capsys: pytest.CaptureFixt
             3,
             "the password of me at h:9094 is not known, and nobody can be asked. Next: export PGKEEP_PASSWORD",
         ),
+        (["restore", "shop", "--into", "postgresql://[::1/shop"], 3, "postgresql://"),
         (
             ["list", "shop", "--cluster", "http://me@h:9094", "--password-file", "/nowhere"],
             3,

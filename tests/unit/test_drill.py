@@ -35,7 +35,7 @@ class World(MemoryNode):
             journals=self.journals,
             origin=ORIGIN,
             choose=self.choose,
-            lost=self.run.lost,
+            lost=self.run.lost(),
         ).run()
 
     def choose(self, places: Sequence[Place]) -> Place:
@@ -64,7 +64,7 @@ def test_a_full_backup_that_is_lost_stands_in_no_drills_way(world: World) -> Non
     for peer in world.vault.peers:
         peer.lose(cid)
         peer.unpin(cid)
-    world.run = replace(world.run, lost=(cid,))
+    world.run = replace(world.run, lost=lambda: (cid,))
     world.source.commit(10)
     newest = world.full()
     assert world.drill().proven

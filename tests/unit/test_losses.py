@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fix_memory_node import MemoryNode
 from pgkeep import chain, restore
-from pgkeep.errors import Corrupted, NotRestorable
+from pgkeep.errors import Corrupted, NotRestorable, Unavailable
 from pgkeep.freshness import newest, sight
 from pgkeep.losses import bereft, plan_whole, surviving
 from pgkeep.model import Cid, Entry
@@ -25,11 +25,12 @@ class World(MemoryNode):
         cid = entry.backup.parts[0].cid
         for peer in self.vault.peers if cid not in self.lost else ():
             peer.lose(cid)
-        self.run = replace(self.run, lost=(*self.run.lost, cid))
+        lost = (*self.lost, cid)
+        self.run = replace(self.run, lost=lambda: lost)
 
     @property
     def lost(self) -> Collection[Cid]:
-        return self.run.lost
+        return self.run.lost()
 
     def change(self) -> Entry:
         self.source.commit(10)
@@ -94,6 +95,24 @@ def test_the_next_hour_makes_a_full_backup_where_nothing_whole_leads_on(world: W
     assert world.rows(Point()) == 3 + 5 * 10
     world.change()
     assert world.journal.entries[-1].backup.kind == "changes", "and one is enough"
+
+
+def test_the_sources_disk_is_spared_before_anybody_is_asked_what_is_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all peers away the source must not stop for its backup."""
+    spared: list[bool] = []
+    monkeypatch.setattr(world.capture, "spare_disk", lambda: spared.append(True))
+    for peer in world.vault.peers:
+        peer.up = False
+
+    def ask() -> Collection[Cid]:
+        return [*world.journals.search.listing().where]
+
+    world.run = replace(world.run, lost=ask)
+    with pytest.raises(Unavailable):
+        world.hourly()
+    assert spared == [True]
 
 
 def test_what_is_lost_altogether_is_tried_all_the_same(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -355,7 +355,7 @@ def test_what_is_lost_costs_nothing_that_is_whole(
     before = with_dumps(before)
     lost = [part.cid for entry in before.entries if entry.sequence in gone for part in entry.backup.parts]
     whole = surviving(before, lost)
-    fates = choose(before, policy, lost=lost, give_up=give_up)
+    fates = choose(before, policy, lost=lost, give_up=lost if give_up else ())
     after = replace(before, entries=tuple(fate.entry for fate in fates if fate.stays))
     assert not give_up or not [entry for entry in bereft(after, lost) if entry.backup.kind == "full"]
     assert set(numbers(after)) & bases(whole).keys() <= bases(surviving(after, lost)).keys(), "whole plans"

@@ -12,7 +12,7 @@ from pgkeep.plan import Point, plan
 from pgkeep.restore import restore
 from pgkeep.retention import choose
 from pgkeep.retirement import Retired, confirmed, retire
-from pgkeep.testing import MemoryTarget
+from pgkeep.testing import MemoryTarget, MemoryVault
 from unit.test_drill import World
 from unit.test_retention import NOTHING
 
@@ -177,7 +177,7 @@ def test_a_removed_version_that_retired_something_is_betrayed(world: World) -> N
         world.journals.head()
 
 
-def test_what_is_lost_is_asked_for_once_more_before_it_goes(world: World) -> None:
+def test_what_is_lost_is_asked_for_once_more_before_it_goes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     lost, back, _ = (parts(entry) for entry in world.journal.entries if entry.backup.kind == "full")
     for peer in world.vault.peers:
         for cid in lost:
@@ -185,6 +185,9 @@ def test_what_is_lost_is_asked_for_once_more_before_it_goes(world: World) -> Non
     given_up = {*lost, *back}
     assert set(confirmed(world.journal, given_up, world.vault)) == lost, "the other is whole"
     assert confirmed(world.journal, {Cid("bafygone")}, world.vault) == ()
+    with monkeypatch.context() as patched:
+        patched.setattr(world.vault, "places", lambda: MemoryVault.places(world.vault)[:2])
+        assert confirmed(world.journal, given_up, world.vault) == (), "carol cannot be asked, and is to have it"
     world.vault.peers[2].up = False
     with pytest.raises(Unavailable, match="carol may have a whole copy of it"):
         confirmed(world.journal, given_up, world.vault)

@@ -7,10 +7,13 @@ from pgkeep import records, sentences
 from pgkeep.airflow import metrics
 from pgkeep.airflow.operators import BackupStep, Record, origin, remember
 from pgkeep.airflow.outcomes import airflow_outcome
+from pgkeep.errors import PgkeepError
 from pgkeep.progress import log_lines
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from pgkeep.site import Site
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,14 @@ class RetireOperator(BackupStep):
             return [fate.entry.sequence for fate in done.fates if not fate.stays]
 
 
+def _remember(site: "Site") -> None:
+    """What is lost is no more among what can be restored. The watch does it, too: no audit is repeated for that."""
+    try:
+        remember(site)
+    except PgkeepError as error:
+        log.warning("what can be restored now is not known: %s", error)
+
+
 class AuditOperator(BackupStep):
     """Has every peer prove what it holds, repairs what can be repaired, and sweeps litter. Hands on the `Report`.
 
@@ -57,7 +68,7 @@ class AuditOperator(BackupStep):
             site = self.site()
             report = site.audit(share=self.share, patience=self.patience, watch=log_lines(log)).run()
             log.info("\n".join(sentences.audited(report)))
-            remember(site)  # what is lost is no more among what can be restored
+            _remember(site)
         with airflow_outcome(topics=report.topics):
             report.require_well()
         return records.encode(report)

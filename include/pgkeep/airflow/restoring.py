@@ -190,10 +190,10 @@ def _tell(context: "Context", proposal: Proposal) -> None:
 
 def _require_known(context: "Context") -> None:
     """Raises ConfigError: somebody has asked for something that this DAG does not know, and would be misunderstood."""
-    conf, params = context["dag_run"].conf or {}, context["params"]
-    if unknown := sorted(set(conf) - set(params)):
+    known = context["dag"].params  # not those of the run, among which Airflow puts whatever was asked for
+    if unknown := sorted(set(context["params"]) - set(known)):
         raise ConfigError(
-            f"this DAG does not know {', '.join(unknown)}; it knows {', '.join(sorted(params))}",
+            f"this DAG does not know {', '.join(unknown)}; it knows {', '.join(sorted(known))}",
             next_step="trigger a new run",
         )
 

@@ -55,7 +55,7 @@ class Ledger:
     read: Mapping[str, Mapping[str, int]]
     litter: Mapping[str, Sight]
     damage: Mapping[str, str]
-    versions: tuple[str, ...]
+    versions: Mapping[str, str]
     lost: tuple[Cid, ...]
 
     def last_read(self, cid: Cid, peer: PeerId) -> int | None:
@@ -65,7 +65,7 @@ class Ledger:
     def damaged(self, journal: Journal) -> str | None:
         """What of it that journal still names: the first, and how much more there is. None: nothing."""
         named = {part.cid for entry in journal.entries for part in entry.backup.parts}
-        found = [*sorted(said for cid, said in self.damage.items() if cid in named), *self.versions]
+        found = [*sorted(said for cid, said in self.damage.items() if cid in named), *sorted(self.versions.values())]
         more = f"; and {len(found) - 1} more" if len(found) > 1 else ""
         return found[0] + more if found else None
 
@@ -78,7 +78,7 @@ class Ledger:
 def blank(database: str) -> Ledger:
     """Before the first audit."""
     return Ledger(
-        format=FORMAT, database=database, number=0, audits={}, read={}, litter={}, damage={}, versions=(), lost=()
+        format=FORMAT, database=database, number=0, audits={}, read={}, litter={}, damage={}, versions={}, lost=()
     )
 
 
@@ -103,7 +103,7 @@ def _together(one: Ledger, other: Ledger) -> Ledger:
         read={cid: _last(one.read.get(cid, {}), other.read.get(cid, {})) for cid in {**one.read, **other.read}},
         litter={**other.litter, **{cid: _first(seen, other.litter.get(cid)) for cid, seen in one.litter.items()}},
         damage=dict(sorted(pair for ledger in _newest(one, other) for pair in ledger.damage.items())),
-        versions=tuple(sorted({said for ledger in _newest(one, other) for said in ledger.versions})),
+        versions=dict(sorted(pair for ledger in _newest(one, other) for pair in ledger.versions.items())),
         lost=tuple(sorted({cid for ledger in _newest(one, other) for cid in ledger.lost})),
     )
 
@@ -134,7 +134,7 @@ def following(
     read: Mapping[str, Mapping[str, int]],
     litter: Mapping[str, Sight],
     damage: Mapping[str, str],
-    versions: tuple[str, ...],
+    versions: Mapping[str, str],
     lost: tuple[Cid, ...],
     ended: Instant,
 ) -> Ledger:
@@ -177,6 +177,8 @@ def write(ledger: Ledger, journals: JournalStore, *, instead_of: Iterable[Cid]) 
     sealed = journals.sealer.seal(iter([records.to_bytes(ledger)]), audience="journal")
     cid = journals.vault.add(sealed, name=name)
     copies = _pin(cid, name, journals)
+    if copies == 1 < journals.copies:
+        return cid
     try:
         patiently(lambda: _require(cid, copies, journals), patience=PATIENCE)
     except (NotReplicated, Unavailable) as error:

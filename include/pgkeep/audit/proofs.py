@@ -5,7 +5,7 @@ A copy counts as mended only when that very peer has given the very bytes again.
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pgkeep.audit.holdings import Held, Kept, Standing, standing
@@ -73,9 +73,10 @@ class Proofs:
     def multiply(self, standings: Iterable[Standing]) -> None:
         """Has new copies made of what too few peers are said to hold, and reads those back, too."""
         short = [found for found in standings if found.claims + self._given_up(found) < self.copies]
-        asked = self._in_turn(short, self._ask)
+        asked = list(self._asked(short))
         deadline = time.monotonic() + self.patience
-        self._in_turn(asked, lambda found: self._await(found, patience=max(0.0, deadline - time.monotonic())))
+        for found in asked:
+            self._await(found, patience=max(0.0, deadline - time.monotonic()))
 
     def tell(self, standings: Iterable[Standing]) -> None:
         """Says what would be mended and multiplied, and does neither."""
@@ -107,7 +108,20 @@ class Proofs:
             return True
         if any(not self._was_damaged(found.kept, holder) for holder in found.far):
             return True
+        if self._is_somewhere(found.kept):
+            return held in self.damaged or held in found.lacking
         self._last_damaged(held, found)
+        return False
+
+    def _is_somewhere(self, kept: Kept) -> bool:
+        """Whether any peer gives it whole now, wanted there or not: one that was silent before may be back."""
+        for place in askable(self.vault).values():
+            if gives_whole(kept.wanted, self.vault, place):
+                self.sound.add(kept.cid)
+                if (held := Held(kept=kept, place=place)) in self.damaged:
+                    self.damaged.discard(held)
+                    self.whole.add(held)
+                return True
         return False
 
     def _last_damaged(self, held: Held, found: Standing) -> None:
@@ -166,19 +180,18 @@ class Proofs:
         """Copies that could not be mended: the cluster has given them a peer, and would give no other."""
         return sum(held in self.damaged for held in found.lacking)
 
-    def _in_turn(self, standings: Sequence[Standing], attempt: Callable[[Standing], bool]) -> list[Standing]:
-        """Those that got what they needed. After a few in a row that did not, the rest waits: a peer is away, and to
-        find that out for each of hundreds of objects would take hours.
+    def _asked(self, short: Sequence[Standing]) -> Iterator[Standing]:
+        """Those that the cluster will copy. After a few in a row that it refuses, the rest waits: a peer is away, and
+        to find that out for each of hundreds of objects would take hours.
         """
-        done, failed = list[Standing](), 0
-        for i, found in enumerate(standings):
-            if attempt(found):
-                done.append(found)
-                failed = 0
-            elif (failed := failed + 1) == TRIES:
-                self._leave(standings[i + 1 :])
-                break
-        return done
+        refused = 0
+        for i, found in enumerate(short):
+            if self._ask(found):
+                refused = 0
+                yield found
+            elif (refused := refused + 1) == TRIES:
+                self._leave(short[i + 1 :])
+                return
 
     def _leave(self, rest: Sequence[Standing]) -> None:
         left = [found for found in rest if found.claims]
@@ -190,7 +203,7 @@ class Proofs:
                 Problem(
                     kind="NotReplicated",
                     about=f"{len(left)} more objects",
-                    what=f"have too few copies, too, and wait for the next audit: {TRIES} in a row got none",
+                    what=f"have too few copies, too, and wait for the next audit: {TRIES} in a row were refused any",
                     next_step=BRING_BACK,
                     have=min(found.claims for found in left),
                     want=self.copies,
@@ -206,13 +219,13 @@ class Proofs:
             return False
         return True
 
-    def _await(self, before: Standing, *, patience: float) -> bool:
+    def _await(self, before: Standing, *, patience: float) -> None:
         kept = before.kept
         try:
             patiently(lambda: require_claims(kept.wanted, self.vault, copies=self.copies), patience=patience)
         except (NotReplicated, Unavailable):
             self._short(kept)
-            return False
+            return
         self._label(kept)
         now = self._again(kept)
         new = [held for held in now.held if held not in before.held]
@@ -221,7 +234,6 @@ class Proofs:
                 self._repaired(held, "replicated anew")
         self._give_up(held for held in new if held in self.damaged)
         self._claimed_anew(before, now)
-        return True
 
     def _label(self, kept: Kept) -> None:
         try:
@@ -238,14 +250,17 @@ class Proofs:
         """Too few copies, or none at all: then somebody has to know that now."""
         holders = self.vault.holders(kept.cid)
         have = len(holding(holders))
-        if have == 0 and (lost := self._lost(kept)):
+        if have == 0 and (lost := self._lost(kept, holders)):
             self._wrong(kept, lost, next_step=LOST, lost=True)
         else:
             what = f"has {have} of {self.copies} copies" + (f": {why}" if why else "")
             self._too_few(kept, what, holders, next_step=BRING_BACK)
 
-    def _lost(self, kept: Kept) -> str | None:
+    def _lost(self, kept: Kept, holders: Sequence[Holder]) -> str | None:
         """Why no peer can give it, if all of them were asked."""
+        places = askable(self.vault)
+        if any(holder.wanted and holder.peer not in places for holder in holders):
+            return None
         try:
             whole_copy(kept.wanted, self.vault)
         except (Corrupted, Unavailable) as error:

@@ -205,16 +205,18 @@ def _lost(scene: Scene, proofs: Proofs, problems: Sequence[Problem]) -> tuple[Ci
 
 def _damage(
     scene: Scene, read: Mapping[str, Mapping[str, int]], lost: Sequence[Cid], problems: Sequence[Problem]
-) -> tuple[Mapping[str, str], tuple[str, ...]]:
+) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """What is wrong with parts of backups, by object, and with versions of the journal. What an audit before has found
     is still so if it is lost, or if a copy was not read whole since.
     """
     found = {problem.cid: problem.sentence for problem in problems if problem.cid and problem.kind == "Corrupted"}
+    bad = {cid for cid, peers in read.items() if cid in lost or any(last < 0 for last in peers.values())}
+    bad |= scene.found.lost
+    before = {cid: said for cid, said in {**scene.ledger.damage, **scene.ledger.versions}.items() if cid in bad}
     parts = {one.kept.cid for one in scene.standings if not one.kept.always}
-    bad = {cid for cid in parts if cid in lost or any(last < 0 for last in read[cid].values())}
-    before = {cid: said for cid, said in scene.ledger.damage.items() if cid in bad}
-    now_found = {cid: said for cid, said in found.items() if cid in parts}
-    return before | now_found, tuple(sorted(said for cid, said in found.items() if cid not in parts))
+    known = before | found
+    of_parts = {cid: said for cid, said in known.items() if cid in parts}
+    return of_parts, {cid: said for cid, said in known.items() if cid not in parts}
 
 
 def _turn(held: Held, ledger: Ledger, proofs: Proofs) -> int:

@@ -19,7 +19,7 @@ DAY = 86_400.0
 
 def due(held: Sequence[Held], ledger: Ledger, *, share: float) -> tuple[Held, ...]:
     """Those to be read now: the ones that always are, and of the others at least one, if there is any."""
-    always = [one for one in held if one.kept.always or last_turn(one, ledger) < 0]
+    always = [one for one in held if one.kept.always or last_turn(one, ledger) < 0 or one.kept.cid in ledger.damage]
     taken = frozenset(always)
     others = sorted((one for one in held if one not in taken), key=lambda one: last_turn(one, ledger))
     sizes = itertools.accumulate((one.kept.size for one in others), initial=0)

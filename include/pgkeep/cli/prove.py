@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from pgkeep import records, retention, sentences, wiring
+from pgkeep import records, sentences, wiring
 from pgkeep.cli import keep
 from pgkeep.cli.context import Commands, connections, given, loaded_settings, seconds, share, watch
 
@@ -61,8 +61,7 @@ def let_go(chosen: argparse.Namespace) -> None:
     """`pgkeep retire NAME [--lost] [--dry-run]`."""
     site = wiring.site(loaded_settings(), chosen.name, connections())
     if chosen.dry_run:
-        journal, policy = site.journals.head().journal, site.database.policy
-        fates = retention.choose(journal, policy, lost=site.lost(confirmed=chosen.lost), give_up=chosen.lost)
+        fates = site.fates(give_up=chosen.lost)
         print(sentences.fate_table(fates))
         return
     done = site.retire(give_up=chosen.lost)

@@ -90,10 +90,11 @@ class Kubo:
     def fetch(self, cid: Cid, *, name: str) -> None:
         """Pins an object under `name`, and fetches from the neighbours what is missing here.
 
-        A rotten block is refused: `scrub`, and fetch again. The object is walked before it is pinned, for Kubo takes
-        the pin away that there was when it meets a rotten block while pinning (0.43).
+        A rotten block is refused: `scrub`, and fetch again. What is pinned is walked before it is pinned again, for
+        Kubo takes the pin away when it meets a rotten block while pinning (0.43).
         """
-        self._walk(cid)
+        if cid in self.pins():
+            self._walk(cid)
         params = {"arg": cid, "name": name, "progress": "true"}
         with self._door.ask("POST", API + "pin/add", params) as response:
             said = list(self._moving(response.iter_lines()))
