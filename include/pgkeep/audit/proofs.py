@@ -8,9 +8,10 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from pgkeep.audit.findings import Findings
 from pgkeep.audit.holdings import Held, Kept, Standing, standing
 from pgkeep.audit.ledger import Ledger
-from pgkeep.audit.report import Problem, Repair
+from pgkeep.audit.report import Problem
 from pgkeep.copies import askable, gives_whole, holding, patiently, require_claims, whole_copy
 from pgkeep.errors import Corrupted, NotReplicated, PgkeepError, Unavailable
 from pgkeep.meter import unwatched
@@ -36,14 +37,17 @@ class Proofs:
 
     vault: Vault
     ledger: Ledger
-    copies: int
+    findings: Findings
     patience: float
     watch: Watch
     whole: set[Held] = field(default_factory=set)
     damaged: set[Held] = field(default_factory=set)
     sound: set[Cid] = field(default_factory=set)
-    repairs: list[Repair] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def copies(self) -> int:
+        """As many as there are to be of each object."""
+        return self.findings.copies
 
     def read(self, due: Iterable[Held]) -> None:
         """Reads these copies back."""
@@ -83,7 +87,9 @@ class Proofs:
         for found in standings:
             for held in found.held:
                 if held in self.damaged:
-                    self._wrong(held.kept, f"its copy at {held.place.name} is damaged", next_step="audit it for good")
+                    self.findings.wrong(
+                        held.kept, f"its copy at {held.place.name} is damaged", next_step="audit it for good"
+                    )
             if found.claims < self.copies:
                 self._short(found.kept)
 
@@ -131,10 +137,10 @@ class Proofs:
         )
         what = f"no whole copy is left; {held.place.name} does not give it"
         if not silent:
-            self._wrong(held.kept, what, next_step=LOST, lost=True)
+            self.findings.wrong(held.kept, what, next_step=LOST, lost=True)
             return
         what = f"its copy at {held.place.name} is damaged, and who may have a whole one is away: {', '.join(silent)}"
-        self._too_few(held.kept, what, self.vault.holders(held.kept.cid), next_step=BRING_BACK)
+        self.findings.too_few(held.kept, what, self.vault.holders(held.kept.cid), next_step=BRING_BACK)
 
     def _was_damaged(self, kept: Kept, holder: Holder) -> bool:
         """By what an earlier audit has read there."""
@@ -149,7 +155,7 @@ class Proofs:
         except PgkeepError as error:  # the proof says whether it is whole now
             log.info("%s: %s", held, error.what)
         if self._is_whole(held):
-            self._repaired(held, how)
+            self.findings.repaired(held, how)
 
     def _scrub(self, place: Place, *, last: Collection[Held]) -> None:
         """Unless that throws away damaged copies of which there is no better one: a person may save something."""
@@ -168,11 +174,11 @@ class Proofs:
             if held.place.peer in answering:
                 what = f"its copy at {held.place.name} is damaged, and could not be repaired"
                 step = f"look at that peer's disk and log; replace the disk if need be, then audit again ({LOST})"
-                self._wrong(held.kept, what, next_step=step)
+                self.findings.wrong(held.kept, what, next_step=step)
             else:
                 what = f"{held.place.name} stopped answering while its copy was read"
                 holders = self.vault.holders(held.kept.cid)
-                self._too_few(held.kept, what, holders, next_step="bring that peer back, then audit again")
+                self.findings.too_few(held.kept, what, holders, next_step="bring that peer back, then audit again")
 
     # --- missing ---------------------------------------------------------------------------------------------------
 
@@ -199,7 +205,7 @@ class Proofs:
             if not found.claims:
                 self._short(found.kept)  # it may be lost
         if left:
-            self.problems.append(
+            self.findings.problems.append(
                 Problem(
                     kind="NotReplicated",
                     about=f"{len(left)} more objects",
@@ -231,7 +237,7 @@ class Proofs:
         new = [held for held in now.held if held not in before.held]
         for held in new:
             if self._is_whole(held):
-                self._repaired(held, "replicated anew")
+                self.findings.repaired(held, "replicated anew")
         self._give_up(held for held in new if held in self.damaged)
         self._claimed_anew(before, now)
 
@@ -251,10 +257,10 @@ class Proofs:
         holders = self.vault.holders(kept.cid)
         have = len(holding(holders))
         if have == 0 and (lost := self._lost(kept, holders)):
-            self._wrong(kept, lost, next_step=LOST, lost=True)
+            self.findings.wrong(kept, lost, next_step=LOST, lost=True)
         else:
             what = f"has {have} of {self.copies} copies" + (f": {why}" if why else "")
-            self._too_few(kept, what, holders, next_step=BRING_BACK)
+            self.findings.too_few(kept, what, holders, next_step=BRING_BACK)
 
     def _lost(self, kept: Kept, holders: Sequence[Holder]) -> str | None:
         """Why no peer can give it, if all of them were asked."""
@@ -270,32 +276,3 @@ class Proofs:
 
     def _again(self, kept: Kept) -> Standing:
         return standing(kept, self.vault, askable(self.vault))
-
-    # --- what came of it -------------------------------------------------------------------------------------------
-
-    def _repaired(self, held: Held, how: str) -> None:
-        kept = held.kept
-        log.info("%s: %s, and read back whole", held, how)
-        self.repairs.append(Repair(about=kept.wanted.name, cid=kept.cid, peer=held.place.name, how=how))
-
-    def _wrong(self, kept: Kept, what: str, *, next_step: str, lost: bool = False) -> None:
-        about = str(kept.wanted)
-        self.problems.append(
-            Problem(kind="Corrupted", about=about, what=what, next_step=next_step, cid=kept.cid, lost=lost)
-        )
-
-    def _too_few(self, kept: Kept, what: str, holders: Sequence[Holder], *, next_step: str) -> None:
-        said = {holder.name: holder.status for holder in holders}
-        who = ", ".join(f"{name}: {status}" for name, status in sorted(said.items()))
-        self.problems.append(
-            Problem(
-                kind="NotReplicated",
-                about=str(kept.wanted),
-                what=f"{what} ({who})",
-                next_step=next_step,
-                cid=kept.cid,
-                have=len(holding(holders)),
-                want=self.copies,
-                holders=said,
-            )
-        )

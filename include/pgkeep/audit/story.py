@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from pgkeep.audit import litter
+from pgkeep.audit.findings import Findings
 from pgkeep.audit.holdings import Held, Standing, Versions, holdings, standing, versions
 from pgkeep.audit.ledger import Ledger, find, following, merged, standpoint, write
 from pgkeep.audit.proofs import Proofs
@@ -58,7 +59,7 @@ class Audit:
         proofs = Proofs(
             vault=self.vault,
             ledger=scene.ledger,
-            copies=self.journals.copies,
+            findings=Findings(copies=self.journals.copies),
             patience=self.patience,
             watch=self.watch,
         )
@@ -78,7 +79,7 @@ class Audit:
             share=share,
             since=_since(after, scene.held),
             peers=tuple(_accounts(scene, proofs)),
-            repairs=tuple(proofs.repairs),
+            repairs=tuple(proofs.findings.repairs),
             litter=scene.litter.report(swept.gone),
             problems=tuple(problems),
             dry_run=dry_run,
@@ -116,7 +117,7 @@ class Audit:
         else:
             proofs.multiply(proofs.mend(standings))
         wanted = self._wanted()
-        return [problem for problem in proofs.problems if problem.cid is None or problem.cid in wanted]
+        return [problem for problem in proofs.findings.problems if problem.cid is None or problem.cid in wanted]
 
     def _wanted(self) -> frozenset[Cid]:
         return versions(self.journals.head(), self.journals).wanted
