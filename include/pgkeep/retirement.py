@@ -85,8 +85,8 @@ def retire(
 ) -> Retired:
     """Lets go of what the policy does not keep. Safe to repeat. `patience`: seconds instead of PATIENCE.
 
-    `lost`: objects of which the last audit has found no whole copy; `give_up`: those of
-    them that nobody waits for: the full backups that had them go, too.
+    `lost`: objects of which audits have found no whole copy; `give_up`: those of them that nobody waits for: the full
+    backups that had them go, too.
 
     Raises Unavailable, NotReplicated, JournalMovedOn, Corrupted; then everything that the journal names is there.
     """

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Collection, Iterable, Mapping
 
-from pgkeep.errors import PgkeepError
+from pgkeep.errors import Unavailable
 from pgkeep.model import Cid
 from pgkeep.pin_names import name_prefix
 from pgkeep.ports import Listing, Vault
@@ -22,12 +22,12 @@ def let_go(leaving: Collection[Cid], vault: Vault, *, database: str, patience: f
 
 
 def drop(cids: Iterable[Cid], vault: Vault) -> Mapping[Cid, str]:
-    """Asks for these to be unpinned; returns those of which that was refused, and why."""
+    """Asks for these to be unpinned; returns those that cannot be now, and why. Raises ConfigError."""
     refused = dict[Cid, str]()
     for cid in cids:
         try:
             vault.drop(cid)
-        except PgkeepError as error:
+        except Unavailable as error:
             refused[cid] = error.what
     return refused
 
