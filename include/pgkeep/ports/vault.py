@@ -76,6 +76,8 @@ class Vault(Holdings, Protocol):
     def pin(self, cid: Cid, *, name: str, copies: int) -> None:
         """Asks the cluster for `copies` copies, the own peer's among them, under `name`. Safe to repeat.
 
+        Copies beyond these, of an earlier pin, stay.
+
         Raises Unavailable (nobody answers, or too few peers for so many copies at the moment).
         """
 

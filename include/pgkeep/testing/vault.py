@@ -97,7 +97,8 @@ class MemoryVault:
         holding = sorted(up, key=lambda peer: (peer is not self.peers[0], cid not in peer.objects))
         if len(up) < copies:
             raise Unavailable(f"not enough peers for {copies} copies", next_step="bring the others back")
-        content, chosen = self._whole(cid), holding[:copies]
+        before = self.cluster.get(cid, ("", ()))[1]
+        content, chosen = self._whole(cid), holding[: max(copies, len(before))]
         self.cluster[cid] = (name, tuple(peer.id for peer in chosen))
         for peer in chosen:
             peer.take(cid, content)

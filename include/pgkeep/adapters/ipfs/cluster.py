@@ -96,11 +96,13 @@ class Cluster:
     def pin(self, cid: Cid, *, name: str, copies: int, at: str) -> Pin:
         """Asks for `copies` copies, one of them at the cluster peer `at`, and returns when the pinset shows it.
 
-        All parameters are said every time: a repeated request replaces name and options of the pin.
+        All parameters are said every time: a repeated request replaces name and options of the pin. Copies that are
+        there stay: to have fewer of them, the cluster would take any away, that of `at` as well.
         """
+        before = self.find(cid)
         params = {
             "replication-min": str(copies),
-            "replication-max": str(copies),
+            "replication-max": str(max(copies, len(before.allocations) if before else 0)),
             "name": name,
             "user-allocations": at,
         }
