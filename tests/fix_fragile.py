@@ -1,6 +1,6 @@
 """A vault whose caller is killed at any touch of it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from pgkeep.model import Cid
@@ -51,8 +51,8 @@ class FragileVault:
     def label(self, cid: Cid, *, name: str) -> None:
         self._touch(lambda: self.inner.label(cid, name=name))
 
-    def holders(self, cid: Cid) -> Sequence[Holder]:
-        return list(self._touch(lambda: self.inner.holders(cid)))
+    def holders(self, cids: Collection[Cid]) -> Mapping[Cid, Sequence[Holder]]:
+        return dict(self._touch(lambda: self.inner.holders(cids)))
 
     def listing(self, prefix: str) -> Listing:
         found: Listing = self._touch(lambda: self.inner.listing(prefix))

@@ -1,6 +1,7 @@
 """Three real peers of a private cluster that a test may break in any way: `start` makes them whole again."""
 
 import base64
+import hashlib
 import os
 import shutil
 import signal
@@ -136,6 +137,12 @@ def block_file(cid: str) -> str:
     text = cid.removeprefix("b").upper()
     binary = base64.b32decode(text + "=" * (-len(text) % 8))
     return base64.b32encode(binary[2:]).decode().rstrip("=") + ".data"
+
+
+def cid_of(content: bytes) -> Cid:
+    """What an object of one block is called: CIDv1, raw, SHA-256."""
+    binary = bytes([0x01, 0x55, 0x12, 0x20]) + hashlib.sha256(content).digest()
+    return Cid("b" + base64.b32encode(binary).decode().lower().rstrip("="))
 
 
 def eventually(holds: Callable[[], bool], *, seconds: float = 90.0) -> bool:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -57,10 +57,15 @@ def patiently(attempt: Callable[[], T], *, patience: float) -> T:
         pause = min(1.5 * pause, LONGEST_PAUSE)
 
 
-def claimed_copies(entry: Entry, holdings: Holdings) -> int:
-    """How many distinct peers hold every part at this moment, as the cluster says. Raises Unavailable, ConfigError."""
-    held = [{holder.peer for holder in claimed(part.cid, holdings)} for part in entry.backup.parts]
-    return len(set.intersection(*held)) if held else 0
+def claimed_copies(entries: Sequence[Entry], holdings: Holdings) -> Mapping[int, int]:
+    """By entry, how many distinct peers hold every part at this moment, as the cluster says.
+
+    Raises Unavailable, ConfigError.
+    """
+    said = holdings.holders([part.cid for entry in entries for part in entry.backup.parts])
+    peers = {cid: {holder.peer for holder in holding(of_each)} for cid, of_each in said.items()}
+    held = {entry.sequence: [peers[part.cid] for part in entry.backup.parts] for entry in entries}
+    return {number: len(set.intersection(*of_parts)) if of_parts else 0 for number, of_parts in held.items()}
 
 
 # --- counting ----------------------------------------------------------------------------------------------------
@@ -68,7 +73,12 @@ def claimed_copies(entry: Entry, holdings: Holdings) -> int:
 
 def claimed(cid: Cid, vault: Holdings) -> list[Holder]:
     """The distinct peers that are said to hold an object, which proves nothing. Raises Unavailable."""
-    return holding(vault.holders(cid))
+    return holding(holders_of(cid, vault))
+
+
+def holders_of(cid: Cid, vault: Holdings) -> Sequence[Holder]:
+    """What the cluster says of each peer, for one object. Raises Unavailable."""
+    return vault.holders([cid])[cid]
 
 
 def holding(holders: Iterable[Holder]) -> list[Holder]:
@@ -78,7 +88,7 @@ def holding(holders: Iterable[Holder]) -> list[Holder]:
 
 def require_claims(wanted: Ciphertext, vault: Holdings, *, copies: int) -> None:
     """Raises NotReplicated, with what each peer says, if fewer than `copies` are said to hold it. Reads no bytes."""
-    holders = vault.holders(wanted.cid)
+    holders = holders_of(wanted.cid, vault)
     have = len(holding(holders))
     if have < copies:
         status = {holder.name: holder.status for holder in holders}

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pgkeep import chain, restore
@@ -51,9 +51,10 @@ class OnePeer:
         """As the port says."""
         return self.vault.read(cid, at=at if cid in self.held else replace(at, local=False))
 
-    def holders(self, cid: Cid) -> Sequence[Holder]:
+    def holders(self, cids: Collection[Cid]) -> Mapping[Cid, Sequence[Holder]]:
         """What the cluster says of that peer."""
-        return [holder for holder in self.vault.holders(cid) if holder.peer == self.place.peer]
+        said = self.vault.holders(cids)
+        return {cid: [one for one in said[cid] if one.peer == self.place.peer] for cid in said}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

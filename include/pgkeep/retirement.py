@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from pgkeep import retention
-from pgkeep.copies import askable, ciphertext, gives_whole
+from pgkeep.copies import askable, ciphertext, gives_whole, holders_of
 from pgkeep.errors import Unavailable
 from pgkeep.journal import Journal
 from pgkeep.journal_store import JournalStore
@@ -67,7 +67,7 @@ def _may_be_somewhere(part: Part, vault: Vault) -> bool:
         if gives_whole(ciphertext(part), vault, place):
             log.warning("%s (%s) is whole at %s again: run pgkeep audit", part.name, part.cid, place.name)
             return True
-    unknown = [h.name for h in vault.holders(part.cid) if (h.wanted or h.holds) and h.peer not in places]
+    unknown = [h.name for h in holders_of(part.cid, vault) if (h.wanted or h.holds) and h.peer not in places]
     if unknown:
         log.warning("%s (%s) may be at %s, which cannot be asked", part.name, part.cid, ", ".join(unknown))
     return bool(unknown)

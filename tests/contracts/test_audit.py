@@ -9,6 +9,7 @@ from fix_audit import AuditedNode
 from fix_peers import Peers, eventually
 from pgkeep import sentences
 from pgkeep.audit import Report
+from pgkeep.copies import holders_of
 from pgkeep.errors import Corrupted, NotReplicated
 from pgkeep.model import Cid, Entry
 from pgkeep.pin_names import journal_name, part_name
@@ -162,7 +163,7 @@ def test_one_pin_is_lost(world: World, node: AuditedNode, part: str, peer: int) 
         world.unpin(peer, cid)
         repaired = {(repair.cid, repair.peer) for repair in well(node.audit()).repairs}
         assert repaired <= {(cid, world.name(peer))}
-        assert eventually(lambda: sum(holder.holds for holder in node.vault.holders(cid)) == 3)
+        assert eventually(lambda: sum(holder.holds for holder in holders_of(cid, node.vault)) == 3)
         return bool(repaired)
 
     assert eventually(found)
@@ -215,7 +216,7 @@ def test_a_peer_is_away_and_comes_back(world: World, node: AuditedNode) -> None:
     node.patience = 60.0
     world.start()
     assert eventually(
-        lambda: all(sum(h.holds for h in node.vault.holders(part.cid)) == 3 for part in entry.backup.parts)
+        lambda: all(sum(h.holds for h in holders_of(part.cid, node.vault)) == 3 for part in entry.backup.parts)
     )
     assert not well(node.audit()).repairs
 

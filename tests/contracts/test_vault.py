@@ -8,6 +8,7 @@ from typing import Protocol
 import pytest
 
 from fix_peers import Peers, eventually
+from pgkeep.copies import holders_of
 from pgkeep.errors import ConfigError, PgkeepError, Unavailable
 from pgkeep.model import Cid
 from pgkeep.ports import Vault
@@ -88,7 +89,7 @@ def pieces(data: bytes, size: int) -> Iterator[bytes]:
 
 
 def holding(vault: Vault, cid: Cid) -> Sequence[str]:
-    return [holder.peer for holder in vault.holders(cid) if holder.holds]
+    return [holder.peer for holder in holders_of(cid, vault) if holder.holds]
 
 
 # --- adding and reading ------------------------------------------------------------------------------------------
@@ -186,7 +187,7 @@ def test_without_any_peer_everything_is_unavailable(world: World) -> None:
     for ask in (
         vault.own,
         vault.places,
-        lambda: vault.holders(NOWHERE),
+        lambda: holders_of(NOWHERE, vault),
         lambda: vault.listing(""),
         lambda: vault.pin(NOWHERE, name="x", copies=1),
         lambda: vault.drop(NOWHERE),
@@ -213,7 +214,7 @@ def test_a_pin_brings_exactly_so_many_copies_the_own_one_among_them(vault: Vault
 def test_holders_name_every_peer_once(vault: Vault, prefix: str) -> None:
     cid = vault.add(iter([content(prefix)]), name=prefix + "1")
     vault.pin(cid, name=prefix + "1", copies=2)
-    holders = vault.holders(cid)
+    holders = holders_of(cid, vault)
     assert len({holder.peer for holder in holders}) == len(holders) == 3
 
 
@@ -337,12 +338,12 @@ def test_a_label_is_found_beside_the_clusters_name(vault: Vault, prefix: str) ->
     """And it is all there is when the cluster forgets its pinset."""
     cid = vault.add([b"labelled " + prefix.encode()], name=f"{prefix}draft/1")
     vault.pin(cid, name=f"{prefix}full/1", copies=3)
-    eventually(lambda: sum(holder.holds for holder in vault.holders(cid)) == 3)
+    eventually(lambda: sum(holder.holds for holder in holders_of(cid, vault)) == 3)
     vault.label(cid, name=f"{prefix}recorded/1")
     names = vault.listing(prefix).names
     assert names[f"{prefix}recorded/1"] == names[f"{prefix}full/1"] == {cid}
     assert f"{prefix}draft/1" not in names
-    assert sum(holder.holds for holder in vault.holders(cid)) == 3
+    assert sum(holder.holds for holder in holders_of(cid, vault)) == 3
 
 
 def test_a_label_for_what_is_not_there_is_no_error(vault: Vault, prefix: str) -> None:

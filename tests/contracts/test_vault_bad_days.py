@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from fix_peers import STALL, Peers, eventually
+from fix_peers import STALL, Peers, cid_of, eventually
 from pgkeep.adapters.ipfs import Endpoint, IpfsVault, Kubo, PeerAddress
+from pgkeep.copies import holders_of
 from pgkeep.errors import ConfigError, Unavailable
 from pgkeep.model import Cid
 from pgkeep.ports import Place
@@ -37,7 +38,7 @@ def replicated(vault: IpfsVault, data: bytes, name: str) -> Cid:
 
 
 def held(vault: IpfsVault, cid: Cid) -> int:
-    return sum(holder.holds for holder in vault.holders(cid))
+    return sum(holder.holds for holder in holders_of(cid, vault))
 
 
 def gives(vault: IpfsVault, cid: Cid, place: Place, data: bytes) -> bool:
@@ -160,8 +161,8 @@ def test_a_copy_promised_to_a_dead_peer_does_not_count(peers: Peers, name: str) 
     vault = peers.vault()
     cid = replicated(vault, content(name), name)
     peers.kill_peer(3)
-    assert {holder.name for holder in vault.holders(cid) if holder.holds} == {"peer-1", "peer-2"}
-    third = next(holder for holder in vault.holders(cid) if holder.name == "peer-3")
+    assert {holder.name for holder in holders_of(cid, vault) if holder.holds} == {"peer-1", "peer-2"}
+    third = next(holder for holder in holders_of(cid, vault) if holder.name == "peer-3")
     assert third.status.startswith("cluster_error")
     peers.start()
     assert eventually(lambda: held(vault, cid) == 3)
@@ -197,7 +198,12 @@ def test_a_frozen_cluster_peer_does_not_hide_the_others(peers: Peers, name: str)
     vault = peers.vault()
     cid = replicated(vault, content(name), name)
     peers.freeze("cluster", 2)
-    assert {holder.name for holder in vault.holders(cid) if holder.holds} == {"peer-1", "peer-3"}
+    unknown = [cid_of(f"{name}{i}".encode()) for i in range(200)]
+    said = vault.holders([*unknown, cid])
+    assert {holder.name for holder in said[cid] if holder.holds} == {"peer-1", "peer-3"}
+    assert [holder.name for holder in said[cid] if holder.unsaid] == ["peer-2"]
+    assert said.keys() == {*unknown, cid}
+    assert not any(holder.holds or holder.wanted for other in unknown for holder in said[other])
 
 
 def test_dropped_while_the_own_peer_is_down(peers: Peers, name: str) -> None:
@@ -284,7 +290,7 @@ def test_a_wrong_password_is_named_and_not_shown(peers: Peers, name: str, caplog
     wrong = replace(peers.address(1), name="pgkeep_cluster", cluster=peers.rest(1, password=password))
     vault = IpfsVault([wrong, peers.address(2), peers.address(3)], stall=STALL)
     cid = vault.add(iter([content(name)]), name=name)
-    for ask in (lambda: vault.pin(cid, name=name, copies=3), lambda: vault.holders(cid)):
+    for ask in (lambda: vault.pin(cid, name=name, copies=3), lambda: holders_of(cid, vault)):
         with pytest.raises(ConfigError, match="pgkeep_cluster") as caught:
             ask()
         assert password not in repr(caught.value) + "".join(traceback.format_exception(caught.value))
@@ -295,7 +301,7 @@ def test_a_wrong_password_is_named_and_not_shown(peers: Peers, name: str, caplog
 def test_doors_that_were_swapped_are_no_outage(peers: Peers) -> None:
     swapped = PeerAddress(name="own", kubo=replace(peers.rest(1), login=None), cluster=peers.rpc(1))
     vault = IpfsVault([swapped], stall=STALL)
-    for ask in (vault.own, lambda: vault.holders(NOWHERE), lambda: vault.add(iter([b"x"]), name="x")):
+    for ask in (vault.own, lambda: holders_of(NOWHERE, vault), lambda: vault.add(iter([b"x"]), name="x")):
         with pytest.raises(ConfigError, match="own"):
             ask()
 

@@ -7,6 +7,7 @@ from typing import Protocol
 import pytest
 
 from fix_peers import Peers, eventually
+from pgkeep.copies import holders_of
 from pgkeep.errors import Unavailable
 from pgkeep.model import Cid
 from pgkeep.ports import Place, Vault
@@ -112,7 +113,7 @@ def data(request: pytest.FixtureRequest) -> bytes:
 def replicated(vault: Vault, data: bytes) -> Cid:
     cid = vault.add(iter([data]), name="pgkeep/shop/full/1/dump")
     vault.pin(cid, name="pgkeep/shop/full/1/dump", copies=3)
-    assert eventually(lambda: sum(holder.holds for holder in vault.holders(cid)) == 3)
+    assert eventually(lambda: sum(holder.holds for holder in holders_of(cid, vault)) == 3)
     return cid
 
 
@@ -144,7 +145,7 @@ def test_a_peer_gets_back_what_it_lacks(world: World, data: bytes, damage: str) 
         vault.fetch(cid, name=name, at=second(vault))
     assert gives(vault, cid, data)
     assert world.pin_name(cid) == name
-    assert eventually(lambda: sum(holder.holds for holder in vault.holders(cid)) == 3)
+    assert eventually(lambda: sum(holder.holds for holder in holders_of(cid, vault)) == 3)
 
 
 def test_a_peer_that_lost_a_pin_is_still_wanted(world: World, data: bytes) -> None:
@@ -152,7 +153,8 @@ def test_a_peer_that_lost_a_pin_is_still_wanted(world: World, data: bytes) -> No
     world.damage("pin gone", cid, data)
     peer = second(world.vault).peer
     assert eventually(
-        lambda: [(h.wanted, h.holds) for h in world.vault.holders(cid) if h.peer == peer] == [(True, False)], seconds=10
+        lambda: [(h.wanted, h.holds) for h in holders_of(cid, world.vault) if h.peer == peer] == [(True, False)],
+        seconds=10,
     )
 
 

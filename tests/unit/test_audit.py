@@ -427,6 +427,26 @@ def test_too_few_peers_are_said_with_who_holds_what(node: AuditedNode) -> None:
     assert not well(node.audit()).repairs
 
 
+def test_where_only_the_cluster_peer_is_silent_nothing_is_mended_and_copies_are_read_in_their_turn(
+    node: AuditedNode,
+) -> None:
+    entries = [node.full() for _ in range(5)]
+    well(node.audit())
+    node.peer("carol").clustered = False
+    report = node.audit(share=0.1)
+    with pytest.raises(NotReplicated, match=r"has 2 of 3 copies.*carol: cluster_error"):
+        report.require_well()
+    assert not report.repairs
+    carol = next(peer for peer in report.peers if peer.name == "carol")
+    assert carol.asked
+    assert carol.objects == report.objects, "its Kubo gives them"
+    assert carol.read < carol.objects, "in their turn, not all of them"
+    node.peer("carol").flip(dump(entries[0]))
+    assert {repair.peer for repair in node.audit(share=1.0).repairs} == {"carol"}
+    node.peer("carol").clustered = True
+    assert not well(node.audit()).repairs
+
+
 def test_a_pin_that_the_cluster_has_lost_comes_back_under_its_name(node: AuditedNode) -> None:
     cid = dump(node.full())
     del node.memory.cluster[cid]

@@ -65,6 +65,7 @@ def test_peers_that_are_slow_hold_no_list_up(monkeypatch: pytest.MonkeyPatch, ca
     entries = [entry for entry in node.journal.entries if entry.backup.parts]
     assert [copies for _, copies in keep.with_copies(entries, node.vault)] == [3, 3]
     clock = iter([0.0, 1.0, keep.PATIENCE + 1.0])
+    monkeypatch.setattr(keep, "TOGETHER", 1)
     monkeypatch.setattr("pgkeep.cli.keep.time.monotonic", lambda: next(clock))
     assert [copies for _, copies in keep.with_copies(entries, node.vault)] == [None, 3]
     assert f"entries up to {entries[0].sequence} have now was not asked: peers are slow" in caplog.text

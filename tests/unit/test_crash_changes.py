@@ -3,7 +3,7 @@
 As in `test_crash`: whatever the moment, the journal names only what all peers have, and what was committed comes back.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import pytest
 
@@ -26,8 +26,8 @@ class WrittenVault(FragileVault):
     def read(self, cid: Cid, *, at: Place) -> Iterator[bytes]:
         return self.inner.read(cid, at=at)
 
-    def holders(self, cid: Cid) -> Sequence[Holder]:
-        return self.inner.holders(cid)
+    def holders(self, cids: Collection[Cid]) -> Mapping[Cid, Sequence[Holder]]:
+        return self.inner.holders(cids)
 
     def listing(self, prefix: str) -> Listing:
         return self.inner.listing(prefix)

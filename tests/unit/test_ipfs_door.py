@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from pgkeep.adapters.ipfs import Cluster, Endpoint, IpfsVault, Kubo, PeerAddress
+from pgkeep.copies import holders_of
 from pgkeep.errors import ConfigError, PgkeepError, Unavailable
 from pgkeep.model import Cid
 
@@ -121,7 +122,7 @@ def test_a_password_in_an_address_is_not_shown() -> None:
 def test_another_server_behind_the_cluster_connection(answer: bytes) -> None:
     with server(200, answer) as url:
         cluster = Cluster(Endpoint(url=url), name="pgkeep_cluster")
-        for ask in (cluster.id, cluster.peers, cluster.pins, cluster.free_space, lambda: cluster.claims(CID)):
+        for ask in (cluster.id, cluster.peers, cluster.pins, cluster.free_space, lambda: cluster.claims([CID])):
             with pytest.raises(ConfigError, match="pgkeep_cluster"):
                 ask()
 
@@ -158,11 +159,11 @@ def test_two_cluster_peers_on_one_kubo_are_one_holder() -> None:
     body = f'{{"cid": "{CID}", "name": "n", {allocations}, "peer_map": {{{said}}}}}'.encode()
     with server(200, body) as url:
         address = PeerAddress(name="own", kubo=Endpoint(url=url), cluster=Endpoint(url=url))
-        holders = IpfsVault([address]).holders(CID)
+        holders = holders_of(CID, IpfsVault([address]))
     assert [(holder.peer, holder.holds) for holder in holders] == [("K1", True), ("K2", True), ("member3", False)]
 
 
 def test_a_vault_without_any_cluster_connection_is_only_read() -> None:
     vault = IpfsVault([PeerAddress(name="a", kubo=SOMEWHERE, cluster=None)])
     with pytest.raises(ConfigError, match=r"can be read, not written.*--cluster URL"):
-        vault.holders(Cid("bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4"))
+        holders_of(Cid("bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4"), vault)

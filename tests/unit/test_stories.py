@@ -170,7 +170,7 @@ def test_claims_count_for_the_part_with_the_fewest(world: World) -> None:
     sealed = world.seal()
     backup.ask(sealed, world.vault, copies=3)
     backup.require_claims(sealed, world.vault, copies=3)
-    world.vault.pin(sealed.backup.parts[1].cid, name="x", copies=2)
+    world.vault.peers[2].unpin(sealed.backup.parts[1].cid)
     with pytest.raises(NotReplicated, match=r"globals .* has 2 of 3 copies"):
         backup.require_claims(sealed, world.vault, copies=3)
 

@@ -1,10 +1,10 @@
 """What must be in the vault: the parts of all entries, and the journal's last versions."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pgkeep.audit.report import Problem
-from pgkeep.copies import Ciphertext
+from pgkeep.copies import Ciphertext, askable, holding
 from pgkeep.errors import Corrupted, PgkeepError, Unavailable
 from pgkeep.journal import Ancestor, Head, Journal, check_link
 from pgkeep.journal_store import KEPT_VERSIONS, JournalStore
@@ -49,13 +49,15 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Who is said to hold an object: `held`, where it can be asked for, and `far`, where it cannot now.
+    """Who is said to hold an object (`said`): `held`, where it can be asked for, and `far`, where it cannot now.
 
-    `lacking`: where it can be asked for, is wanted, and is not pinned, though its blocks may be there. `away`: where it
-    is wanted, and nobody can say now whether it is there.
+    What is wanted where only the cluster peer is silent can be asked for: it is `held`, and read in its turn, though
+    nobody claims it. `lacking`: where it can be asked for, is wanted, and is not pinned, though its blocks may be
+    there. `away`: where it is wanted, and nobody can say now whether it is there.
     """
 
     kept: Kept
+    said: tuple[Holder, ...]
     held: tuple[Held, ...]
     far: tuple[Holder, ...]
     lacking: tuple[Held, ...]
@@ -64,7 +66,7 @@ class Standing:
     @property
     def claims(self) -> int:
         """Distinct peers that are said to hold it."""
-        return len(self.held) + len(self.far)
+        return len(holding(self.said))
 
     @property
     def askable(self) -> tuple[Held, ...]:
@@ -159,17 +161,20 @@ def _parts(entry: Entry, known: Mapping[Cid, int]) -> Iterator[Kept]:
         )
 
 
-def standing(kept: Kept, vault: Vault, places: Mapping[PeerId, Place]) -> Standing:
-    """Who is said to hold it now; `places`: where peers can be asked. Raises Unavailable: nobody can say."""
-    holders = vault.holders(kept.cid)
+def standings_of(asked: Sequence[Kept], vault: Vault) -> tuple[Standing, ...]:
+    """Who is said to hold each of them now. Raises Unavailable: nobody can say."""
+    places, said = askable(vault), vault.holders([kept.cid for kept in asked])
+    return tuple(_standing(kept, said[kept.cid], places) for kept in asked)
+
+
+def _standing(kept: Kept, said: Sequence[Holder], places: Mapping[PeerId, Place]) -> Standing:
+    wanted = [holder for holder in said if holder.wanted and not holder.holds]
+    here = {holder.peer: Held(kept=kept, place=places[holder.peer]) for holder in said if holder.peer in places}
     return Standing(
         kept=kept,
-        held=_askable(kept, (holder for holder in holders if holder.holds), places),
-        far=tuple(holder for holder in holders if holder.holds and holder.peer not in places),
-        lacking=_askable(kept, (holder for holder in holders if holder.wanted and not holder.holds), places),
-        away=tuple(h for h in holders if h.wanted and not h.holds and h.peer not in places),
+        said=tuple(said),
+        held=tuple(here[h.peer] for h in said if h.peer in here and (h.holds or (h.wanted and h.unsaid))),
+        far=tuple(holder for holder in said if holder.holds and holder.peer not in here),
+        lacking=tuple(here[holder.peer] for holder in wanted if holder.peer in here and not holder.unsaid),
+        away=tuple(holder for holder in wanted if holder.peer not in here),
     )
-
-
-def _askable(kept: Kept, holders: Iterable[Holder], places: Mapping[PeerId, Place]) -> tuple[Held, ...]:
-    return tuple(Held(kept=kept, place=places[holder.peer]) for holder in holders if holder.peer in places)

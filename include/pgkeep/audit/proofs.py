@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pgkeep.audit.findings import Findings
-from pgkeep.audit.holdings import Held, Kept, Standing, standing
+from pgkeep.audit.holdings import Held, Kept, Standing, standings_of
 from pgkeep.audit.ledger import Ledger
 from pgkeep.audit.report import Problem
-from pgkeep.copies import askable, gives_whole, holding, patiently, require_claims, whole_copy
+from pgkeep.copies import askable, gives_whole, holders_of, holding, patiently, require_claims, whole_copy
 from pgkeep.errors import Corrupted, NotReplicated, PgkeepError, Unavailable
 from pgkeep.meter import unwatched
 from pgkeep.model import Cid
@@ -71,8 +71,9 @@ class Proofs:
         for held in rotten:
             self._fetch(held, how="replaced what was rotten")
         self._give_up(held for held in sick if held in self.damaged)
-        touched = {held.kept for held in sick}
-        return tuple(self._again(found.kept) if found.kept in touched else found for found in standings)
+        touched = tuple(dict.fromkeys(held.kept for held in sick))
+        again = dict(zip(touched, standings_of(touched, self.vault), strict=True))
+        return tuple(again.get(found.kept, found) for found in standings)
 
     def multiply(self, standings: Iterable[Standing]) -> None:
         """Has new copies made of what too few peers are said to hold, and reads those back, too."""
@@ -91,7 +92,7 @@ class Proofs:
                         held.kept, f"its copy at {held.place.name} is damaged", next_step="audit it for good"
                     )
             if found.claims < self.copies:
-                self._short(found.kept)
+                self._short(found.kept, found.said)
 
     # --- damaged ---------------------------------------------------------------------------------------------------
 
@@ -140,7 +141,7 @@ class Proofs:
             self.findings.wrong(held.kept, what, next_step=LOST, lost=True)
             return
         what = f"its copy at {held.place.name} is damaged, and who may have a whole one is away: {', '.join(silent)}"
-        self.findings.too_few(held.kept, what, self.vault.holders(held.kept.cid), next_step=BRING_BACK)
+        self.findings.too_few(held.kept, what, self._said(held.kept), next_step=BRING_BACK)
 
     def _was_damaged(self, kept: Kept, holder: Holder) -> bool:
         """By what an earlier audit has read there."""
@@ -177,7 +178,7 @@ class Proofs:
                 self.findings.wrong(held.kept, what, next_step=step)
             else:
                 what = f"{held.place.name} stopped answering while its copy was read"
-                holders = self.vault.holders(held.kept.cid)
+                holders = self._said(held.kept)
                 self.findings.too_few(held.kept, what, holders, next_step="bring that peer back, then audit again")
 
     # --- missing ---------------------------------------------------------------------------------------------------
@@ -203,7 +204,7 @@ class Proofs:
         left = [found for found in rest if found.claims]
         for found in rest:
             if not found.claims:
-                self._short(found.kept)  # it may be lost
+                self._short(found.kept, found.said)  # it may be lost
         if left:
             self.findings.problems.append(
                 Problem(
@@ -221,7 +222,7 @@ class Proofs:
         try:
             self.vault.pin(kept.cid, name=kept.pin, copies=self.copies)
         except Unavailable as error:
-            self._short(kept, error.what)
+            self._short(kept, self._said(kept), error.what)
             return False
         return True
 
@@ -230,10 +231,10 @@ class Proofs:
         try:
             patiently(lambda: require_claims(kept.wanted, self.vault, copies=self.copies), patience=patience)
         except (NotReplicated, Unavailable):
-            self._short(kept)
+            self._short(kept, self._said(kept))
             return
         self._label(kept)
-        now = self._again(kept)
+        [now] = standings_of([kept], self.vault)
         new = [held for held in now.held if held not in before.held]
         for held in new:
             if self._is_whole(held):
@@ -252,9 +253,11 @@ class Proofs:
             if holder.peer not in {known.peer for known in before.far}:
                 log.info("%s is replicated anew to %s, as the cluster says", now.kept.wanted, holder.name)
 
-    def _short(self, kept: Kept, why: str = "") -> None:
+    def _said(self, kept: Kept) -> Sequence[Holder]:
+        return holders_of(kept.cid, self.vault)
+
+    def _short(self, kept: Kept, holders: Sequence[Holder], why: str = "") -> None:
         """Too few copies, or none at all: then somebody has to know that now."""
-        holders = self.vault.holders(kept.cid)
         have = len(holding(holders))
         if have == 0 and (lost := self._lost(kept, holders)):
             self.findings.wrong(kept, lost, next_step=LOST, lost=True)
@@ -273,6 +276,3 @@ class Proofs:
             return None if self.vault.listing(kept.pin).silent else f"it is lost: {error.what}"
         self.sound.add(kept.cid)
         return None
-
-    def _again(self, kept: Kept) -> Standing:
-        return standing(kept, self.vault, askable(self.vault))

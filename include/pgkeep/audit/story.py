@@ -12,13 +12,12 @@ from datetime import timedelta
 
 from pgkeep.audit import litter
 from pgkeep.audit.findings import Findings
-from pgkeep.audit.holdings import Held, Standing, Versions, holdings, standing, versions
+from pgkeep.audit.holdings import Held, Standing, Versions, holdings, standings_of, versions
 from pgkeep.audit.ledger import Ledger, find, following, merged, standpoint, write
 from pgkeep.audit.proofs import Proofs
 from pgkeep.audit.report import PeerAccount, Problem, Report
 from pgkeep.audit.surroundings import surroundings
 from pgkeep.audit.turns import due, last_turn, todays
-from pgkeep.copies import askable
 from pgkeep.errors import PgkeepError
 from pgkeep.journal_store import JournalStore
 from pgkeep.meter import unwatched
@@ -92,13 +91,12 @@ class Audit:
             listing, found = self._versions()
         ledgers = find(self.journals.search, listing)
         ledger = merged(ledgers.values(), self.journals.database)
-        places = askable(self.vault)
         return Scene(
             found=found,
             silent=listing.silent,
             ledgers=tuple(ledgers),
             ledger=ledger,
-            standings=tuple(standing(kept, self.vault, places) for kept in holdings(found, self.journals, listing)),
+            standings=standings_of(holdings(found, self.journals, listing), self.vault),
             litter=litter.find(listing, found, ledger, ledgers),
         )
 

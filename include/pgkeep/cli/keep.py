@@ -23,7 +23,9 @@ from pgkeep.site import Site
 log = logging.getLogger(__name__)
 
 PATIENCE = 30.0
-"""Seconds for asking how many copies there are: for a peer that stands still, a cluster waits 15 s an object."""
+"""Seconds for asking how many copies there are: for a peer that stands still, a cluster waits 15 s each time."""
+TOGETHER = 100
+"""Entries that are asked for at a time."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -111,18 +113,20 @@ def _ancestors(entry: Entry, found: reading.Reading) -> Sequence[LegacyFile] | N
 
 
 def with_copies(entries: Sequence[Entry], vault: Vault) -> Sequence[tuple[Entry, int | None]]:
-    """How many distinct peers hold every part at this moment, as the cluster says; None: nobody can say. Why is said
-    once. The newest are asked for first, and a peer that stands still holds nobody up for long.
+    """How many distinct peers hold every part at this moment, as the cluster says; None: nobody can say.
+
+    The newest are asked for first, and a peer that stands still holds nobody up for long.
     """
-    found, said, deadline = dict[int, int](), set[str](), time.monotonic() + PATIENCE
-    for entry in reversed(entries):
+    found, deadline = dict[int, int](), time.monotonic() + PATIENCE
+    for end in range(len(entries), 0, -TOGETHER):
         if time.monotonic() > deadline:
-            log.warning("how many copies entries up to %d have now was not asked: peers are slow", entry.sequence)
+            log.warning(
+                "how many copies entries up to %d have now was not asked: peers are slow", entries[end - 1].sequence
+            )
             break
         try:
-            found[entry.sequence] = claimed_copies(entry, vault)
+            found |= claimed_copies(entries[max(0, end - TOGETHER) : end], vault)
         except (ConfigError, Unavailable) as error:
-            if str(error) not in said:
-                log.warning("how many copies there are now is not known: %s", error)
-            said.add(str(error))
+            log.warning("how many copies there are now is not known: %s", error)
+            break
     return [(entry, found.get(entry.sequence)) for entry in entries]

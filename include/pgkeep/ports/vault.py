@@ -1,6 +1,6 @@
 """What the stories ask of the private cluster."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,12 +18,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """What the cluster says about one peer and one object. `wanted`: allocated there; `holds`: and pinned."""
+    """What the cluster says about one peer and one object. `wanted`: allocated there; `holds`: and pinned; `unsaid`:
+    its cluster peer does not answer, so nobody says whether it is.
+    """
 
     peer: PeerId
     name: str
     wanted: bool
     holds: bool
+    unsaid: bool
     status: str
 
 
@@ -56,8 +59,11 @@ class Holdings(Protocol):
         Raises Unavailable: the place does not answer, or does not have it.
         """
 
-    def holders(self, cid: Cid) -> Sequence[Holder]:
-        """What the cluster says of each peer it counts, one line per distinct Kubo identity. Raises Unavailable."""
+    def holders(self, cids: Collection[Cid]) -> Mapping[Cid, Sequence[Holder]]:
+        """By object, what the cluster says of each peer it counts, one line per distinct Kubo identity.
+
+        Ask for many at once: a peer that stands still is waited for each time. Raises Unavailable.
+        """
 
 
 class Vault(Holdings, Protocol):

@@ -92,9 +92,11 @@ def _retained(site: Site) -> int | None:
 def _shortages(journal: Journal, site: Site) -> Iterator[Shortage]:
     """Of what a restore of the newest moment needs, as the cluster claims it. What else there is, audits look after."""
     way = newest(journal)
-    for entry in (way.base, *way.steps) if way else ():
-        if entry.backup.parts and (have := claimed_copies(entry, site.vault)) < entry.copies:
-            yield Shortage(entry=entry.sequence, have=have, want=entry.copies)
+    needed = [entry for entry in ((way.base, *way.steps) if way else ()) if entry.backup.parts]
+    have = claimed_copies(needed, site.vault)
+    for entry in needed:
+        if have[entry.sequence] < entry.copies:
+            yield Shortage(entry=entry.sequence, have=have[entry.sequence], want=entry.copies)
 
 
 def _keys(site: Site, now: datetime) -> Iterator[Complaint]:

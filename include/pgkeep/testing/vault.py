@@ -1,7 +1,7 @@
 """A private cluster in memory."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pgkeep.errors import Unavailable
@@ -13,11 +13,13 @@ from pgkeep.ports import Holder, Listing, Place
 class MemoryPeer:
     """One peer: its blocks, its own pin names, and whether it is there at all. `unpinned`: pins that it has lost.
 
-    `keeps`: it takes no pin away. `worn`: its disk takes no new bytes. `room`: bytes it may still be given.
+    `clustered`: its cluster peer answers, not its Kubo alone. `keeps`: it takes no pin away. `worn`: its disk takes no
+    new bytes. `room`: bytes it may still be given.
     """
 
     name: str
     up: bool = True
+    clustered: bool = True
     keeps: bool = False
     objects: dict[Cid, bytes] = field(default_factory=dict)
     pins: dict[Cid, str] = field(default_factory=dict)
@@ -109,10 +111,9 @@ class MemoryVault:
             if cid in peer.objects:
                 peer.pins[cid] = name
 
-    def holders(self, cid: Cid) -> Sequence[Holder]:
+    def holders(self, cids: Collection[Cid]) -> Mapping[Cid, Sequence[Holder]]:
         self._up()
-        allocated = self.cluster.get(cid, ("", ()))[1]
-        return [self._holder(peer, allocated, cid) for peer in self.peers]
+        return {cid: [self._holder(peer, cid) for peer in self.peers] for cid in cids}
 
     def listing(self, prefix: str) -> Listing:
         up = self._up()
@@ -168,12 +169,14 @@ class MemoryVault:
     def _whole(self, cid: Cid) -> bytes | None:
         return next((peer.objects[cid] for peer in self._up() if peer.has_whole(cid)), None)
 
-    def _holder(self, peer: MemoryPeer, allocated: Sequence[PeerId], cid: Cid) -> Holder:
-        status = "cluster_error" if not peer.up else "pinned" if peer.id in allocated else "remote"
+    def _holder(self, peer: MemoryPeer, cid: Cid) -> Holder:
+        unsaid = not (peer.up and peer.clustered)
+        wanted = peer.id in self.cluster.get(cid, ("", ()))[1]
+        status = "cluster_error" if unsaid else "pinned" if wanted else "remote"
         if status == "pinned" and cid in peer.unpinned:
             status = "unexpectedly_unpinned"
-        wanted = peer.id in allocated
-        return Holder(peer=peer.id, name=peer.name, wanted=wanted, holds=status == "pinned", status=status)
+        holds = status == "pinned"
+        return Holder(peer=peer.id, name=peer.name, wanted=wanted, holds=holds, unsaid=unsaid, status=status)
 
     def _require_own(self) -> None:
         if not self.peers[0].up:

@@ -1,6 +1,6 @@
 """The vault: this node's own Kubo and cluster peer, and the others' wherever they may be asked."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -67,15 +67,11 @@ class IpfsVault:
         self._own.kubo.label(cid, name=name)
         ask_all((peer, partial(kubo.label, cid, name=name)) for peer, kubo in kubos(self._peers))
 
-    def holders(self, cid: Cid) -> Sequence[Holder]:
+    def holders(self, cids: Collection[Cid]) -> Mapping[Cid, Sequence[Holder]]:
         """As the port says; a peer whose Kubo cannot be told holds nothing, and stands under its cluster id."""
-        merged: dict[PeerId, Holder] = {}
-        for claim in self._any_cluster(lambda cluster: cluster.claims(cid)):
-            holder = _holder(claim)
-            known = merged.setdefault(holder.peer, holder)
-            if holder.holds and not known.holds:
-                merged[holder.peer] = holder
-        return list(merged.values())
+        asked = tuple(dict.fromkeys(cids))
+        said = self._any_cluster(lambda cluster: cluster.claims(asked))
+        return {cid: _distinct(said[cid]) for cid in asked}
 
     def listing(self, prefix: str) -> Listing:
         answers = ask_all(
@@ -180,6 +176,16 @@ class IpfsVault:
         )
 
 
+def _distinct(claims: Iterable[Claim]) -> list[Holder]:
+    """One line for each Kubo: what it holds counts once, whichever cluster peer says so."""
+    merged: dict[PeerId, Holder] = {}
+    for holder in map(_holder, claims):
+        known = merged.setdefault(holder.peer, holder)
+        if holder.holds and not known.holds:
+            merged[holder.peer] = holder
+    return list(merged.values())
+
+
 def _holder(claim: Claim) -> Holder:
     status = claim.status if claim.allocated or claim.status != "pinned" else "pinned, but not allocated"
     return Holder(
@@ -187,6 +193,7 @@ def _holder(claim: Claim) -> Holder:
         name=claim.name,
         wanted=claim.allocated,
         holds=claim.pinned,
+        unsaid=claim.unsaid,
         status=f"{status} ({claim.error})" if claim.error else status,
     )
 
