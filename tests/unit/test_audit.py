@@ -16,6 +16,7 @@ from pgkeep.errors import ConfigError, Corrupted, NotReplicated, Unavailable
 from pgkeep.model import Cid, Entry, KeyFingerprint
 from pgkeep.pin_names import audit_name, draft_name, journal_name, part_name, recorded_name
 from pgkeep.ports import Listing, Place
+from pgkeep.retirement import confirmed
 from pgkeep.testing import MemorySource, MemoryVault
 
 NAMES = ("alice", "bob", "carol")
@@ -758,6 +759,26 @@ def test_a_ledger_by_a_stranger_is_not_believed(node: AuditedNode) -> None:
     report = well(node.audit())
     assert report.number == 1
     assert not report.swept, "litter is new again"
+
+
+def test_an_older_ledger_in_the_newests_place_misleads_until_the_next_audit(node: AuditedNode) -> None:
+    back, gone = dump(node.full()), dump(node.full())
+    peers = node.memory.peers
+    saved = {peer.name: peer.objects.pop(back) for peer in peers}
+    node.audit()
+    older = node.named("audit")[0]
+    ledger_then = peers[0].objects[older]
+    for peer in peers:
+        peer.objects[back] = saved[peer.name]
+        peer.lose(gone)
+    node.audit()
+    assert lost(node) == [gone]
+    node.memory.drop(node.named("audit")[0])
+    node.memory.add([ledger_then], name=audit_name("shop", number=1))
+    assert lost(node) == [back], "it is believed: the node has signed it"
+    assert confirmed(node.journals.head().journal, lost(node), node.vault) == (), "nothing is let go of for it"
+    node.audit()
+    assert lost(node) == [gone]
 
 
 def test_a_lost_ledger_costs_time_only(node: AuditedNode) -> None:
