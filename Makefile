@@ -40,9 +40,10 @@ check: setup ## lint, format, types, architecture, unit tests
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q -n $(JOBS) tests/unit
 
-test: programs majors ## every test, on real servers, in a network of its own (JOBS=2)
+test: check programs majors ## every test: what `check` does, then real servers in a network of their own (JOBS=2)
 	@# Each job has servers of its own. A file stays with one job.
-	$(BIN)/python -m pgkeep.sandbox.isolation -- $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pgkeep.sandbox.isolation -- $(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder \
+		tests/contracts tests/in_airflow tests/journeys
 
 demo: programs ## Airflow keeps a database and its changes; destroy it, bring it back (KEEP=1 leaves it running)
 	@# A browser could not reach into the namespace, so what is kept stays outside.
