@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from pgkeep import backup, chain, journal, losses, records
-from pgkeep.errors import JournalMovedOn, NotReplicated, Unavailable
+from pgkeep.errors import JournalMovedOn, LogUnavailable, NotReplicated, Unavailable
 from pgkeep.journal import Head, Journal
 from pgkeep.journal_store import JournalStore
 from pgkeep.meter import unwatched
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 SOON = 60.0
 """Seconds that a dump waits for the copies of its link: nothing can be altered at the source meanwhile."""
+ALONE = "%s: a full backup is made that stands by itself, and the changes wait: %s. Next: %s"
 BEGINNING = "the first backup: changes are kept from here on"
 NEW_KEY = "this node signs with another key from here on: up to entry {} it was {}"
 
@@ -50,8 +51,16 @@ class Run:
     watch: Watch = unwatched
 
     def full(self) -> Stored:
-        """The whole database, at the end of a link that is recorded before. Raises what the ports raise."""
-        done = backup.undisturbed(lambda: self._carry_on(full=True))
+        """The whole database, at the end of a link that is recorded before. Raises what the ports raise.
+
+        A dump needs no log, so it does not fail for one: then it stands by itself.
+        """
+        try:
+            self.capture.require_log()
+            done = backup.undisturbed(lambda: self._carry_on(full=True))
+        except LogUnavailable as missing:
+            log.warning(ALONE, self.journals.database, missing.what, missing.next_step)
+            return self._by_itself()
         assert done.backup.kind == "full"
         return done
 
@@ -63,6 +72,17 @@ class Run:
         if covering:
             return Covered(entry=covering)
         return backup.undisturbed(lambda: self._carry_on(full=False))
+
+    def _by_itself(self) -> Stored:
+        return backup.capture(
+            self.source,
+            self.sealer,
+            self.vault,
+            self.journals,
+            origin=self.origin,
+            ancestry=self.ancestry,
+            watch=self.watch,
+        )
 
     def _carry_on(self, *, full: bool) -> Stored:
         """The chain's next link; and where there must be one, or it was asked for, a full backup at its end."""
@@ -119,6 +139,17 @@ class Run:
             self._parts("changes").let_go(link.backup.parts)
             return
         self._put_down(replicated)
+
+    def record(self, replicated: Replicated, *, until: Instant | None = None) -> Entry:
+        """The backup's entry; changes that another run has overtaken are collected again from where that one ended."""
+        late = replicated.sealed.backup
+        try:
+            return backup.record(replicated, self.source, self.journals, self.vault)
+        except JournalMovedOn as moved:
+            if late.link is None:
+                raise
+            log.info("%s: collecting again from there", moved.what)
+            return self.again(late, until=until)
 
     def again(self, late: Backup, *, until: Instant | None) -> Entry:
         """For a link that another run has overtaken: what it wanted to show, from where the chain ends now.

@@ -13,7 +13,7 @@ from pgkeep.approval import Approved, Proposal, Rules, SwapNote, Where, Wish
 from pgkeep.audit import GRACE, Audit, ledger
 from pgkeep.changes import Run
 from pgkeep.drill import Drill
-from pgkeep.errors import ConfigError, JournalMovedOn, LogUnavailable, Unavailable
+from pgkeep.errors import ConfigError, Unavailable
 from pgkeep.freshness import newest
 from pgkeep.journal import Journal
 from pgkeep.journal_store import JournalStore
@@ -28,8 +28,6 @@ from pgkeep.retirement import Retired, retire
 from pgkeep.settings import Database
 
 log = logging.getLogger(__name__)
-
-ALONE = "%s: a full backup is made that stands by itself, and the changes wait: %s. Next: %s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,17 +199,9 @@ class Site:
         )
 
     def full(self, *, origin: Origin, patience: float, watch: Watch, ancestry: bytes = b"") -> Stored:
-        """A full backup, captured: at the end of a link where changes are kept. `ancestry`: what it continues.
-
-        A dump needs no log, so it does not fail for one: then it stands by itself.
-        """
+        """A full backup, captured: at the end of a link where changes are kept. `ancestry`: what it continues."""
         if self.capture is not None:
-            try:
-                if isinstance(self.capture, CsvlogCapture):
-                    self.capture.require_log()
-                return self.run(origin=origin, patience=patience, ancestry=ancestry, watch=watch).full()
-            except LogUnavailable as missing:
-                log.warning(ALONE, self.database.name, missing.what, missing.next_step)
+            return self.run(origin=origin, patience=patience, ancestry=ancestry, watch=watch).full()
         return backup.capture(
             self.source, self.sealer, self.vault, self.journals, origin=origin, ancestry=ancestry, watch=watch
         )
@@ -219,15 +209,11 @@ class Site:
     def record(
         self, replicated: Replicated, *, origin: Origin, patience: float, watch: Watch, until: Instant | None = None
     ) -> Entry:
-        """The backup's entry; changes that another run has overtaken are collected again from where that one ended."""
-        late = replicated.sealed.backup
-        try:
+        """The backup's entry. Raises as `backup.record`; where changes are kept, as `Run.record`."""
+        if self.capture is not None:
+            entry = self.run(origin=origin, patience=patience, watch=watch).record(replicated, until=until)
+        else:
             entry = backup.record(replicated, self.source, self.journals, self.vault)
-        except JournalMovedOn as moved:
-            if late.link is None:
-                raise
-            log.info("%s: collecting again from there", moved.what)
-            entry = self.run(origin=origin, patience=patience, watch=watch).again(late, until=until)
         if entry.backup.kind == "full" and self.database.capture != "logical":
             leftovers.tidy(self.source, self.slot)  # only now: the entry covers what the slot kept
         return entry

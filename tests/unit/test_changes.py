@@ -187,6 +187,18 @@ def test_a_full_backup_closes_the_chain_first_and_both_ways_meet(world: World) -
     assert target.database.totals.rows == 13
 
 
+def test_without_its_log_a_full_backup_stands_by_itself(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.full()
+    world.source.commit(10)
+    world.capture.log_missing = "nothing is mounted there"
+    world.full()
+    assert "stands by itself, and the changes wait: nothing is mounted there. Next: mount it" in caplog.text
+    world.capture.log_missing = None
+    world.full()
+    assert world.kinds == ["gap", "full", "full", "changes", "full"]
+    assert world.rows(Point(entry=3)) == 13
+
+
 def test_changes_go_on_while_a_long_full_backup_is_made(world: World) -> None:
     world.full()
     world.source.commit(10)
@@ -213,7 +225,9 @@ def test_of_two_runs_at_once_one_goes_on_from_where_the_other_ended(world: World
     world.run.finish(early)
     with pytest.raises(JournalMovedOn):
         world.run.finish(late)
-    entry = world.run.again(late.backup, until=late.backup.cut.time)
+    sealed = backup.check(late, world.sealer, world.vault)
+    replicated = backup.replicate(sealed, world.vault, copies=3, patience=0.0)
+    entry = world.run.record(replicated, until=late.backup.cut.time)
     assert world.kinds == ["gap", "full", "changes", "changes"]
     assert entry.sequence == 4
     assert world.rows(Point()) == 113

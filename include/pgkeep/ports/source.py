@@ -77,6 +77,11 @@ class Capture(Protocol):
     def spare_disk(self) -> None:
         """Lets go of what the source keeps for us if it is more than it may be. Raises Unavailable, ConfigError."""
 
+    def require_log(self) -> None:
+        """What changes are collected from can be read now. Raises LogUnavailable; Unavailable, ConfigError: the source
+        cannot be asked.
+        """
+
     def broken(self, last: Backup) -> str | None:
         """Why the changes since that link cannot be had any more, or None. Raises Unavailable, ConfigError."""
 

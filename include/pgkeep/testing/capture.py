@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pgkeep import chain
 from pgkeep.delta import header, marker
-from pgkeep.errors import ConfigError
+from pgkeep.errors import ConfigError, LogUnavailable
 from pgkeep.inventory import Update
 from pgkeep.model import Backup, Cut, Digest, Instant, Link, SlotPosition, Witnesses
 from pgkeep.ports import Inexact, Unreadable, Window
@@ -52,7 +52,7 @@ def sample_position(slot: str = "", *, lsn: str = "0/0", anew: bool = True) -> S
 @dataclass
 class MemoryCapture:
     """`slot`: the token of the slot's beginning, None where there is none. `doubt`: what cannot be carried exactly.
-    `unreadable`: the token of a slot that nobody can read.
+    `unreadable`: the token of a slot that nobody can read. `log_missing`: why there is no log now.
 
     `dumping`: whether another run makes up for a missing full backup at the moment. `refuses`: why it cannot begin.
     """
@@ -63,9 +63,14 @@ class MemoryCapture:
     dumping: bool = False
     refuses: str | None = None
     unreadable: str | None = None
+    log_missing: str | None = None
 
     def spare_disk(self) -> None:
         """There is no disk."""
+
+    def require_log(self) -> None:
+        if self.log_missing:
+            raise LogUnavailable(self.log_missing, next_step="mount it")
 
     def broken(self, last: Backup) -> str | None:
         position = chain.position_of(last)

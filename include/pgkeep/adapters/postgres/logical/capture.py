@@ -58,6 +58,9 @@ class LogicalCapture:
             slots.drop(connection, self._source.server, self._slot)
             log.error("%s, more than slot_limit_gb allows: the slot was dropped. A full backup is made now", said)
 
+    def require_log(self) -> None:
+        """The slot keeps the WAL for us; `broken` says when it does not."""
+
     def script(self) -> str:
         """What `install` does, as SQL for somebody to read and to run. Raises Unavailable, ConfigError."""
         with self._connected() as connection:
