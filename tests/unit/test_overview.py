@@ -6,13 +6,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fix_memory_node import ORIGIN, MemoryNode
-from pgkeep.airflow.overview import Fact, Known, facts, judged
+from pgkeep.airflow.overview import Fact, at_a_glance, judged
 from pgkeep.drill import Drill
 from pgkeep.errors import Corrupted, Overdue
-from pgkeep.freshness import Concern
-from pgkeep.journal import Head
+from pgkeep.freshness import Concern, Facts
+from pgkeep.journal import Head, Journal
 from pgkeep.model import Cid, Instant
 from pgkeep.testing import MemoryTarget
+from unit.test_freshness import facts
 from unit.test_retention import judged as judged_by_drills
 from unit.test_retention import verdict
 
@@ -27,10 +28,7 @@ class World(MemoryNode):
     def facts(self, *, later: timedelta = timedelta(minutes=5)) -> dict[str, Fact]:
         newest = max((entry.backup.cut.time for entry in self.journal.entries), default="2026-01-02T03:04:05.000000Z")
         now = datetime.fromisoformat(newest) + later
-        found = facts(
-            Known(head=Head(journal=self.journal, cid=Cid("it")), audited=self.audited, damage=None, lost=()), now=now
-        )
-        return {fact.topic: fact for fact in found}
+        return by_topic(known(self.journal, now=now, audited=self.audited))
 
     def drill(self) -> None:
         Drill(
@@ -41,6 +39,14 @@ class World(MemoryNode):
             journals=self.journals,
             origin=ORIGIN,
         ).run()
+
+
+def known(journal: Journal, *, now: datetime, audited: Instant | None) -> Facts:
+    return replace(facts(journal, hour=0), head=Head(journal=journal, cid=Cid("it")), now=now, audited=audited)
+
+
+def by_topic(known: Facts) -> dict[str, Fact]:
+    return {fact.topic: fact for fact in at_a_glance(known)}
 
 
 @pytest.fixture
@@ -111,12 +117,12 @@ def test_a_full_backup_that_is_recorded_late_is_not_the_newest(world: World) -> 
     newest = world.full()
     number = world.run.finish(late).sequence
     assert number > newest.sequence
-    head = Head(journal=judged_by_drills(world.journal, newest.sequence, number), cid=Cid("it"))
-    known = Known(head=head, audited=world.audited, damage=None, lost=())
-    found = {fact.topic: fact for fact in facts(known, now=datetime.fromisoformat(newest.backup.cut.time))}
+    drilled = judged_by_drills(world.journal, newest.sequence, number)
+    now = datetime.fromisoformat(newest.backup.cut.time)
+    found = by_topic(known(drilled, now=now, audited=world.audited))
     assert found["proven"].said.startswith(f"entry {newest.sequence},")
-    refuted = replace(head.journal, verdicts=(verdict(number, failure="it differs"), verdict(newest.sequence)))
-    found = {fact.topic: fact for fact in facts(replace(known, head=replace(head, journal=refuted)), now=START)}
+    refuted = replace(drilled, verdicts=(verdict(number, failure="it differs"), verdict(newest.sequence)))
+    found = by_topic(known(refuted, now=START, audited=world.audited))
     assert found["proven"].next_step == "", "what was proven since is newer"
 
 

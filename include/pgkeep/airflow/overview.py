@@ -11,10 +11,9 @@ from datetime import datetime
 
 from pgkeep import chain
 from pgkeep.errors import NotRestorable
-from pgkeep.freshness import Concern
-from pgkeep.journal import Head, Journal
-from pgkeep.losses import surviving
-from pgkeep.model import Cid, Entry, Instant
+from pgkeep.freshness import Concern, Facts
+from pgkeep.journal import Journal
+from pgkeep.model import Entry, Instant
 from pgkeep.plan import Point, RecoveryPlan, plan
 from pgkeep.progress import human_time
 from pgkeep.sentences import counted, moment
@@ -36,39 +35,21 @@ class Fact:
     next_step: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """What was found out about a database. `audited`: when the last audit ended, None: there was none yet.
-
-    `damage`: what it could not mend, None: nothing; `lost`: of which it found no whole copy.
-    """
-
-    head: Head
-    audited: Instant | None
-    damage: str | None
-    lost: tuple[Cid, ...]
-
-    @property
-    def journal(self) -> Journal:
-        return self.head.journal
-
-
-def facts(known: Known, *, now: datetime) -> tuple[Fact, ...]:
+def at_a_glance(known: Facts) -> tuple[Fact, ...]:
     """What there is to know at that moment, the most important first. Raises Corrupted: the chain is broken."""
 
     def age(of: Instant) -> str:
-        seconds = (now - datetime.fromisoformat(of)).total_seconds()
+        seconds = (known.now - datetime.fromisoformat(of)).total_seconds()
         return f"{human_time(seconds)} ago" if seconds >= 0 else f"{human_time(-seconds)} AHEAD of this clock"
 
     journal = known.journal
-    left = surviving(journal, known.lost)
     try:
-        way = plan(left, Point())
+        way = plan(known.surviving, Point())
     except NotRestorable as error:
         return (Fact(topic="newest", said="nothing", more=error.what, next_step=error.next_step),)
     return (
         _newest(way, journal, age),
-        _proven(left, age),
+        _proven(known.surviving, age),
         _audit(known, age),
         _copies(way, journal.database),
     )
@@ -122,7 +103,7 @@ def _failure(journal: Journal, entry: Entry) -> str | None:
     return verdict.failure if verdict else None
 
 
-def _audit(known: Known, age: Callable[[Instant], str]) -> Fact:
+def _audit(known: Facts, age: Callable[[Instant], str]) -> Fact:
     name = known.journal.database
     if known.audited is None:
         return Fact(topic="audit", said="never", next_step=f"have the peers show what they hold: pgkeep audit {name}")

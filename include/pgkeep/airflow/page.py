@@ -17,10 +17,10 @@ from fastapi.responses import HTMLResponse
 
 from pgkeep.airflow import last_runs
 from pgkeep.airflow.hooks import SiteHook
-from pgkeep.airflow.overview import Fact, Known, facts, judged
+from pgkeep.airflow.overview import Fact, at_a_glance, judged
 from pgkeep.audit import ledger
 from pgkeep.errors import PgkeepError, Unavailable
-from pgkeep.freshness import Concern, Facts, judge
+from pgkeep.freshness import Facts, judge
 from pgkeep.journal import Journal
 from pgkeep.journal_store import JournalStore
 from pgkeep.losses import bereft
@@ -107,27 +107,27 @@ class JournalReader:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="pgkeep-journal")
-        self._running: dict[str, Future[Known]] = {}
+        self._running: dict[str, Future[Facts]] = {}
 
     def sections(self, journals: Mapping[str, JournalStore], databases: Mapping[str, Database]) -> list[Section]:
         """One section per database, in the order of their names."""
-        asked = {name: self._ask(name, journals[name]) for name in sorted(journals)}
+        asked = {name: self._ask(name, journals[name], databases.get(name)) for name in sorted(journals)}
         wait(asked.values(), timeout=self._seconds)
         return [self._section(name, future, databases.get(name)) for name, future in asked.items()]
 
-    def _ask(self, name: str, store: JournalStore) -> Future[Known]:
+    def _ask(self, name: str, store: JournalStore, database: Database | None) -> Future[Facts]:
         running = self._running.get(name)
         if running is None or running.done():
-            running = self._running[name] = self._pool.submit(known, store)
+            running = self._running[name] = self._pool.submit(known, store, database)
         return running
 
-    def _section(self, name: str, future: Future[Known], database: Database | None) -> Section:
+    def _section(self, name: str, future: Future[Facts], database: Database | None) -> Section:
         try:
-            found, now = future.result(timeout=0), datetime.now(UTC)
+            found = future.result(timeout=0)
             lost = bereft(found.journal, found.lost)
             lines = tuple(line(entry, found.journal, lost) for entry in reversed(found.journal.entries))
-            shown, more = judged(facts(found, now=now), concerns(found, database, now=now) if database else ())
-            failed = tuple(failures(database.slug, now=now)) if database else ()
+            shown, more = judged(at_a_glance(found), judge(found, database.limits) if database else ())
+            failed = tuple(failures(database.slug, now=datetime.now(UTC))) if database else ()
             return Section(name=name, facts=shown, more=(*more, *failed), lines=lines)
         except TimeoutError:
             slow = Unavailable(
@@ -139,37 +139,30 @@ class JournalReader:
             return Section(name=name, error=error)
 
 
-def known(store: JournalStore) -> Known:
-    """What the peers have of that database. Raises as `JournalStore.head`."""
+def known(store: JournalStore, database: Database | None) -> Facts:
+    """What the peers have of that database now; of what they do not show, the watch tells. Raises as
+    `JournalStore.head`. `database`: its settings, if it has any.
+    """
     listing = store.search.listing()
     head, audits = store.search.head(listing), ledger.known(store.search, listing)
-    return Known(head=head, audited=audits.ended, damage=audits.damaged(head.journal), lost=audits.lost)
+    return Facts(
+        head=head,
+        now=datetime.now(UTC),
+        remembered=(),
+        lineage={head.journal.sequence: head.cid},
+        audited=audits.ended,
+        damage=audits.damaged(head.journal),
+        lost=audits.lost,
+        drills=database is not None and database.scratch is not None,
+        retained=None,
+        shortages=(),
+        keys=(),
+    )
 
 
 def failures(slug: str, *, now: datetime) -> Iterator[str]:
     """What there is to be done by the last runs of the database's DAGs."""
     return last_runs.steps(slug, last_runs.last_runs(slug), now=now)
-
-
-def concerns(found: Known, database: Database, *, now: datetime) -> tuple[Concern, ...]:
-    """What is too old, what an audit left damaged, and what else the journal shows; of the rest the watch tells.
-
-    Raises Corrupted.
-    """
-    known = Facts(
-        head=found.head,
-        now=now,
-        remembered=(),
-        lineage={found.journal.sequence: found.head.cid},
-        audited=found.audited,
-        damage=found.damage,
-        lost=found.lost,
-        drills=database.scratch is not None,
-        retained=None,
-        shortages=(),
-        keys=(),
-    )
-    return judge(known, database.limits)
 
 
 def line(entry: Entry, journal: Journal, lost: Collection[Entry] = ()) -> Line:
