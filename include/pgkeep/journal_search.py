@@ -48,7 +48,7 @@ class JournalSearch:
         """
         versions = self.versions(listing)
         if accept is not None and is_cid(accept) and not any(accept in cids for cids in versions.values()):
-            return Head(journal=self._read_anywhere(Cid(accept), None), cid=Cid(accept))
+            return self.locate(Cid(accept), None)[0]
         if not versions:
             raise self._no_journal(listing)
         for peer, reason in listing.silent.items():
@@ -72,7 +72,7 @@ class JournalSearch:
         heads, refused = list[Head](), list[PgkeepError]()
         for cid in sorted(cids):
             try:
-                heads.append(Head(journal=self._read_anywhere(cid, sequence), cid=cid))
+                heads.append(self.locate(cid, sequence)[0])
             except (Corrupted, Unavailable, ConfigError) as error:
                 refused.append(error)
         return heads, refused
@@ -82,12 +82,14 @@ class JournalSearch:
         text = b"".join(self.sealer.open(limited(self.vault.read(cid, at=at))))
         return journal.read(text, database=self.database, sequence=sequence)
 
-    def _read_anywhere(self, cid: Cid, sequence: int | None) -> Journal:
-        """From the first place that has it whole and valid; else the most telling refusal."""
+    def locate(self, cid: Cid, sequence: int | None) -> tuple[Head, Place]:
+        """The version in that object, and the first place that has it whole and valid; else raises the most telling
+        refusal: Corrupted, Unavailable, ConfigError.
+        """
         refusal: PgkeepError = Unavailable(f"{cid} is nowhere", next_step="bring more peers back")
         for place in self.vault.places():
             try:
-                return self.read(cid, sequence, at=place)
+                return Head(journal=self.read(cid, sequence, at=place), cid=cid), place
             except Unavailable as error:
                 log.info("%s cannot be read at %s: %s", cid, place.name, error)
                 refusal = refusal if isinstance(refusal, Corrupted) else error

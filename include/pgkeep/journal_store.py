@@ -6,7 +6,7 @@ somebody else published the same number. Only then it counts.
 """
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from pgkeep import journal, records
@@ -136,29 +136,19 @@ class JournalStore:
         return new
 
     def measured(self, head: Head) -> Ciphertext:
-        """A version found, measured where it was found valid. Raises Unavailable: it is nowhere any more."""
-        for place in self.vault.places():
-            try:
-                self.search.read(head.cid, head.journal.sequence, at=place)
-                read = Meter(self.vault.read(head.cid, at=place))
-                read.drain()
-            except (Corrupted, Unavailable):
-                continue
-            name = f"version {head.journal.sequence} of the journal"
-            return Ciphertext(name=name, cid=head.cid, size=read.size, digest=read.digest)
-        raise Unavailable(f"{head.cid} cannot be read any more", next_step="run it again")
+        """A version found, measured where it is valid. Raises as `JournalSearch.locate`."""
+        read = Meter(self._valid(head))
+        read.drain()
+        name = f"version {head.journal.sequence} of the journal"
+        return Ciphertext(name=name, cid=head.cid, size=read.size, digest=read.digest)
 
     def sealed(self, head: Head) -> bytes:
-        """The object of a version, byte for byte. Raises Unavailable: it is nowhere any more."""
-        for place in self.vault.places():
-            try:
-                found = b"".join(limited(self.vault.read(head.cid, at=place)))
-                text = b"".join(self.sealer.open(iter([found])))
-                if journal.read(text, database=self.database, sequence=head.journal.sequence) == head.journal:
-                    return found
-            except (Corrupted, Unavailable):
-                continue
-        raise Unavailable(f"{head.cid} cannot be read any more", next_step="run it again")
+        """The object of a version, byte for byte. Raises as `JournalSearch.locate`."""
+        return b"".join(self._valid(head))
+
+    def _valid(self, head: Head) -> Iterator[bytes]:
+        _, place = self.search.locate(head.cid, head.journal.sequence)
+        return limited(self.vault.read(head.cid, at=place))
 
     def _replicate(self, version: Ciphertext, sequence: int) -> None:
         """In the end every Kubo that can be asked knows the name: it is found there if the pinset is ever lost."""
