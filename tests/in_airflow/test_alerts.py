@@ -14,10 +14,10 @@ import pytest
 from airflow.sdk import BaseNotifier, Context
 
 from fix_mail import MailSink, mail_sink, text
-from pgkeep.airflow import delivery, memory
+from pgkeep.airflow import delivery, incident_memory, journal_memory, variables
 from pgkeep.airflow.alerts import restore_waits, run_failed, run_hangs, run_succeeded
 from pgkeep.airflow.incidents import LastWords, Letter, nothing
-from pgkeep.airflow.memory import JournalMemory
+from pgkeep.airflow.journal_memory import JournalMemory
 from pgkeep.errors import Unavailable
 from pgkeep.freshness import Seen
 from pgkeep.model import Cid, Instant
@@ -74,8 +74,12 @@ def alerts(
 
 
 def forget_all() -> None:
-    store = memory.store()
-    for key in (*store.keys(memory.INCIDENT), *store.keys(memory.SAID), *store.keys(memory.SEEN)):
+    store = variables.store()
+    for key in (
+        *store.keys(incident_memory.INCIDENT),
+        *store.keys(incident_memory.SAID),
+        *store.keys(journal_memory.SEEN),
+    ):
         store.delete(key)
 
 
@@ -126,7 +130,7 @@ def test_one_mail_for_an_incident_and_one_when_it_is_over(alerts: Callable[..., 
     assert sink.subjects == ["pgkeep: pgkeep_shop_full FAILED", "pgkeep: pgkeep_shop_full is well again"]
     assert {str(mail["to"]) for mail in sink.mails} == {"ops@example.org, Night <night@example.org>"}
     assert str(sink.mails[0]["from"]) == "pgkeep@node-1.example"
-    assert not memory.store().keys(memory.INCIDENT), "nothing is kept of what is over"
+    assert not variables.store().keys(incident_memory.INCIDENT), "nothing is kept of what is over"
     fail()
     assert len(sink.mails) == 3
 
@@ -142,7 +146,7 @@ def test_each_restore_that_fails_is_told_and_none_is_well_again(alerts: Callable
     run_succeeded(cast(Context, {"dag_run": run}))
     assert len(sink.mails) == 3
     assert ["manual__1" in text(mail) for mail in sink.mails] == [True, False, False]
-    assert not memory.store().keys(memory.INCIDENT)
+    assert not variables.store().keys(incident_memory.INCIDENT)
 
 
 def test_callbacks_at_the_same_moment_tell_it_once(
@@ -177,7 +181,7 @@ def test_what_fails_while_a_letter_is_on_its_way_is_told_too(
     monkeypatch.setattr(delivery, "send", slowly)
     fail()
     assert sink.subjects == ["pgkeep: pgkeep_shop_full FAILED", "pgkeep: pgkeep_shop_audit FAILED"]
-    assert not any(incident.outbox for incident in memory.incidents())
+    assert not any(incident.outbox for incident in incident_memory.recall_all())
 
 
 def test_a_mail_says_why_what_can_be_restored_and_where_to_look(alerts: Callable[..., None], sink: MailSink) -> None:
@@ -185,7 +189,9 @@ def test_a_mail_says_why_what_can_be_restored_and_where_to_look(alerts: Callable
     seen = Seen(sequence=15, cid=Cid("c"), moment=Instant("2026-01-31T14:05:00.000000Z"), entry=14)
     JournalMemory("shop").keep(seen)
     words = "no room left on peer bob. Next: give that peer more room"
-    memory.keep_words(RUN.dag_id, LastWords(run=RUN.run_id, task="record", attempt=2, what=words, topics=("failed",)))
+    incident_memory.keep_words(
+        RUN.dag_id, LastWords(run=RUN.run_id, task="record", attempt=2, what=words, topics=("failed",))
+    )
     fail()
     said = text(sink.mails[0])
     assert "Run manual__1 of pgkeep_shop_full failed in task record." in said
@@ -199,7 +205,9 @@ def test_the_words_of_an_earlier_try_are_not_those_of_one_that_was_killed(
     alerts: Callable[..., None], sink: MailSink
 ) -> None:
     alerts(MAIL)
-    memory.keep_words(RUN.dag_id, LastWords(run=RUN.run_id, task="record", attempt=1, what="old", topics=("failed",)))
+    incident_memory.keep_words(
+        RUN.dag_id, LastWords(run=RUN.run_id, task="record", attempt=1, what="old", topics=("failed",))
+    )
     fail()
     assert "it may have been killed" in text(sink.mails[0])
 
@@ -258,11 +266,11 @@ def test_a_run_that_is_over_or_waits_for_its_turn_does_not_hang(alerts: Callable
 def test_a_way_that_the_settings_have_no_more_waits_no_longer(alerts: Callable[..., None], sink: MailSink) -> None:
     alerts(NOTEBOOK.replace("Notebook", "Locked"))
     fail()
-    assert memory.incident(RUN.dag_id).outbox
+    assert incident_memory.recall(RUN.dag_id).outbox
     alerts(MAIL)
     end_well()
     assert sink.subjects == ["pgkeep: pgkeep_shop_full is well again"]
-    assert not memory.store().keys(memory.INCIDENT)
+    assert not variables.store().keys(incident_memory.INCIDENT)
 
 
 def test_what_is_remembered_of_a_journal_never_goes_back(alerts: Callable[..., None]) -> None:
@@ -278,7 +286,7 @@ def test_what_is_remembered_and_cannot_be_read_is_not_nothing(alerts: Callable[.
     alerts(MAIL)
     known = JournalMemory("shop")
     assert known.recall() == ()
-    memory.store().set(known.key, "{", "somebody's hand was in it")
+    variables.store().set(known.key, "{", "somebody's hand was in it")
     with pytest.raises(Unavailable, match="pgkeep_seen__shop cannot be read"):
         known.recall()
 
@@ -289,33 +297,35 @@ def test_what_a_task_says_while_a_letter_is_written_loses_no_letter(
     """They write at the same time, in processes that have no lock in common."""
     alerts(MAIL)
     words = LastWords(run="manual__2", task="record", attempt=1, what="no room left", topics=("failed",))
-    keep = memory.keep_incident
+    keep = incident_memory.keep
 
     def keep_while_somebody_speaks(found: Any) -> None:
         keep(found)
-        memory.keep_words(RUN.dag_id, words)
+        incident_memory.keep_words(RUN.dag_id, words)
 
     with monkeypatch.context() as patched:
-        patched.setattr(memory, "keep_incident", keep_while_somebody_speaks)
+        patched.setattr(incident_memory, "keep", keep_while_somebody_speaks)
         fail()
     assert sink.subjects == ["pgkeep: pgkeep_shop_full FAILED"]
-    assert memory.incident(RUN.dag_id).since is not None
-    assert memory.said(RUN.dag_id).of(run="manual__2", task="record", attempt=1) == words
+    assert incident_memory.recall(RUN.dag_id).since is not None
+    assert incident_memory.said(RUN.dag_id).of(run="manual__2", task="record", attempt=1) == words
     end_well()
-    assert memory.said(RUN.dag_id).words[:1] == (words,), "another run's, of which somebody is still to be told"
-    memory.forget_words(RUN.dag_id, run="manual__2")
-    assert memory.said(RUN.dag_id).words == ()
+    assert incident_memory.said(RUN.dag_id).words[:1] == (words,), (
+        "another run's, of which somebody is still to be told"
+    )
+    incident_memory.forget_words(RUN.dag_id, run="manual__2")
+    assert incident_memory.said(RUN.dag_id).words == ()
 
 
 def test_a_restore_that_waits_for_an_answer_is_told(alerts: Callable[..., None], sink: MailSink) -> None:
     alerts(MAIL)
     waits = Letter(subject="another DAG's", text="", ways=("mail",))
-    memory.keep_incident(replace(nothing("pgkeep_shop_full"), outbox=(waits,)))
+    incident_memory.keep(replace(nothing("pgkeep_shop_full"), outbox=(waits,)))
     restore_waits("pgkeep_shop_restore", "manual__1", "Restore shop into PRODUCTION, as memory/shop?")
     assert sink.subjects == ["pgkeep: pgkeep_shop_restore waits for an answer"]
     said = text(sink.mails[0])
     assert "Restore shop into PRODUCTION, as memory/shop?" in said
     assert "Unanswered within 24 hours" in said
     assert "/dags/pgkeep_shop_restore/runs/manual__1" in said
-    assert memory.incident("pgkeep_shop_restore").forgettable
-    assert memory.incident("pgkeep_shop_full").outbox == (waits,), "a callback of its own host sends it"
+    assert incident_memory.recall("pgkeep_shop_restore").forgettable
+    assert incident_memory.recall("pgkeep_shop_full").outbox == (waits,), "a callback of its own host sends it"

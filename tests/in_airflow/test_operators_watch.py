@@ -12,7 +12,8 @@ from in_airflow import steps
 from in_airflow.steps import dump
 from in_airflow.world import World
 from pgkeep import records
-from pgkeep.airflow.memory import SEEN, store
+from pgkeep.airflow.journal_memory import SEEN
+from pgkeep.airflow.variables import store
 from pgkeep.airflow.watch import WatchOperator
 from pgkeep.errors import Corrupted, NotReplicated
 from pgkeep.freshness import Seen

@@ -54,10 +54,10 @@ def run_failed(context: "Context") -> None:
     )
 
     def change(incident: "Incident", settings: Settings) -> "Incident":
-        from pgkeep.airflow import incidents, letters, memory
+        from pgkeep.airflow import incident_memory, incidents, letters
 
         task, attempt = (ti.task_id, ti.try_number) if ti else (None, None)
-        words = memory.said(dag_id).of(run=run_id, task=task, attempt=attempt)
+        words = incident_memory.said(dag_id).of(run=run_id, task=task, attempt=attempt)
         link, alone = ti.log_url if ti else None, story in BY_HAND
 
         def write() -> letters.Written:
@@ -76,9 +76,9 @@ def run_succeeded(context: "Context") -> None:
     dag_id, run_id = _ids(context)
 
     def change(incident: "Incident", settings: Settings) -> "Incident":
-        from pgkeep.airflow import incidents, letters, memory
+        from pgkeep.airflow import incident_memory, incidents, letters
 
-        memory.forget_words(dag_id, run=run_id)
+        incident_memory.forget_words(dag_id, run=run_id)
         return incidents.over(
             incident, ways=settings.alerts.ways, write=lambda: letters.recovery(settings, incident, run_id)
         )
@@ -140,13 +140,13 @@ def tell(dag_id: str, change: Change, *, others: bool = True) -> None:
         return
     if not settings.alerts.ways:
         return
-    from pgkeep.airflow import memory
+    from pgkeep.airflow import incident_memory
 
     with alone(CHANGING):
-        before = memory.incident(dag_id)
+        before = incident_memory.recall(dag_id)
         after = change(before, settings)
         if after != before:
-            memory.keep_incident(after)  # before anything is sent: whatever happens now, it is not lost
+            incident_memory.keep(after)  # before anything is sent: whatever happens now, it is not lost
     with alone(SENDING, wait=False) as we_are:
         if we_are:
             send_all(settings.alerts, of=None if others else dag_id)
@@ -157,7 +157,7 @@ def send_all(alerts: Alerts, *, of: str | None = None) -> None:
 
     A way that fails is left alone until the next occasion: a silent server takes half a minute.
     """
-    from pgkeep.airflow import delivery, incidents, memory
+    from pgkeep.airflow import delivery, incident_memory, incidents
 
     failed = set[str]()
     tried: set[Letter] = set()
@@ -167,14 +167,14 @@ def send_all(alerts: Alerts, *, of: str | None = None) -> None:
         taken = delivery.send(letter, alerts, but=failed)
         failed |= {*letter.ways} - taken
         with alone(CHANGING):
-            memory.keep_incident(incidents.delivered(memory.incident(dag), letter, taken))
+            incident_memory.keep(incidents.delivered(incident_memory.recall(dag), letter, taken))
 
 
 def _waiting(failed: Set[str], tried: Set["Letter"], *, of: str | None) -> Iterator[tuple[str, "Letter"]]:
     """Letters that can be tried, with their DAGs."""
-    from pgkeep.airflow import memory
+    from pgkeep.airflow import incident_memory
 
-    for incident in [memory.incident(of)] if of else memory.incidents():
+    for incident in [incident_memory.recall(of)] if of else incident_memory.recall_all():
         for letter in incident.outbox:
             if letter not in tried and not {*letter.ways} <= failed:
                 yield incident.dag, letter

@@ -20,8 +20,8 @@ def keep(what: str, topics: Sequence[str]) -> None:
     except (RuntimeError, PgkeepError):
         return
     if wanted:
-        from pgkeep.airflow import memory
+        from pgkeep.airflow import incident_memory
         from pgkeep.airflow.incidents import LastWords
 
         words = LastWords(run=ti.run_id, task=ti.task_id, attempt=ti.try_number, what=what, topics=tuple(topics))
-        memory.keep_words(ti.dag_id, words)
+        incident_memory.keep_words(ti.dag_id, words)

@@ -6,7 +6,7 @@ from urllib.parse import quote
 from airflow.sdk import conf
 
 from pgkeep.airflow.incidents import Incident, LastWords
-from pgkeep.airflow.memory import JournalMemory
+from pgkeep.airflow.journal_memory import JournalMemory
 from pgkeep.journal import Journal
 from pgkeep.settings import Database, Settings
 

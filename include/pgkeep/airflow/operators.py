@@ -15,7 +15,7 @@ from pgkeep import backup, freshness, records, sentences
 from pgkeep.airflow import assets, metrics
 from pgkeep.airflow.handover import entry_record
 from pgkeep.airflow.hooks import SiteHook, Sites
-from pgkeep.airflow.memory import JournalMemory
+from pgkeep.airflow.journal_memory import JournalMemory
 from pgkeep.airflow.outcomes import airflow_outcome, permanent
 from pgkeep.airflow.triggers import ReplicationTrigger
 from pgkeep.errors import NotReplicated, PgkeepError, Unavailable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgkeep import freshness, records
 from pgkeep.airflow import assets, metrics
-from pgkeep.airflow.memory import JournalMemory
+from pgkeep.airflow.journal_memory import JournalMemory
 from pgkeep.airflow.operators import BackupStep, Record
 from pgkeep.airflow.outcomes import airflow_outcome
 from pgkeep.errors import ConfigError, Unavailable

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 
 class MetadataDatabase:
-    """A `memory.Store`."""
+    """A `variables.Store`."""
 
     def get(self, key: str) -> str | None:
         with create_session() as session:
