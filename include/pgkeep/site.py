@@ -35,7 +35,7 @@ class Site:
     """The adapters of one node for one database, wired. `capture` is None where only full backups are wanted. `slot`:
     the name of its replication slot, which may be there from a time when changes were collected in another way.
 
-    `scratch` opens what drills restore into: only where they run need its connection be known. `places`: where
+    `scratch` opens what drills restore into: only where they run need its connection be known. `targets`: where
     restores that a person approves may go, by the database's name there.
     """
 
@@ -50,7 +50,7 @@ class Site:
     journals: JournalStore
     scratch: Callable[[], Target] | None = None
     grace: timedelta = GRACE
-    places: Mapping[Where, Callable[[str], Target]] = field(default_factory=dict)
+    targets: Mapping[Where, Callable[[str], Target]] = field(default_factory=dict)
 
     def require_capture(self) -> LogicalCapture | CsvlogCapture:
         """How changes are kept. Raises ConfigError where only full backups are wanted."""
@@ -102,7 +102,7 @@ class Site:
 
     def propose(self, wish: Wish) -> Proposal:
         """What a restore would do, for a person to approve. Raises as `approval.propose`; ConfigError."""
-        target = self._place(wish.where, wish.dbname)
+        target = self._target(wish.where, wish.dbname)
         return approval.propose(
             wish, self.journals, target, production=self._is_production(wish, target), lost=self.lost()
         )
@@ -114,7 +114,7 @@ class Site:
             self.sealer,
             self.vault,
             self.journals,
-            self._place(approved.proposal.where, approved.proposal.dbname),
+            self._target(approved.proposal.where, approved.proposal.dbname),
             note=note,
             hours=self.database.approval_hours,
             now=datetime.now(UTC),
@@ -126,7 +126,7 @@ class Site:
 
         Raises ConfigError, Unavailable: the target's server cannot be asked.
         """
-        production = self._place("production", wish.dbname)
+        production = self._target("production", wish.dbname)
         if target.label == production.label:
             return True
         there = target.system()
@@ -136,13 +136,13 @@ class Site:
             log.info("whether the target is production cannot be asked of %s: %s", production.label, away.what)
             return False
 
-    def _place(self, where: Where, dbname: str) -> Target:
-        if where not in self.places:
+    def _target(self, where: Where, dbname: str) -> Target:
+        if where not in self.targets:
             raise ConfigError(
                 f"no server is named as {where} of {self.database.name}",
                 next_step='write scratch = "CONNECTION" in pgkeep.toml, or: pgkeep restore NAME --into URL',
             )
-        return self.places[where](dbname)
+        return self.targets[where](dbname)
 
     def fates(self, *, give_up: bool) -> tuple[Fate, ...]:
         """What retention would keep, and let go of. Raises as `retire`."""

@@ -62,7 +62,7 @@ def site_of(
         slot=slot_name(database.name),
         journals=journals(settings, database.name, vault=vault, sealer=sealer),
         scratch=_scratch(database, connections, environ=environ),
-        places=_places(database, connections, environ=environ),
+        targets=_targets(database, connections, environ=environ),
         grace=timedelta(days=settings.vault.sweep_days),
     )
 
@@ -76,7 +76,7 @@ def _scratch(
     return lambda: PostgresTarget(server=server_named(where, connections, environ=environ), dbname=database.dbname)
 
 
-def _places(
+def _targets(
     database: Database, connections: Connections, *, environ: Mapping[str, str]
 ) -> Mapping[Where, Callable[[str], Target]]:
     """Where restores may go. No other server: what pgkeep writes to is decided in `pgkeep.toml`, not by a run."""

@@ -47,5 +47,5 @@ class World:
             slot="pgkeep_shop",
             journals=self.journals,
             scratch=lambda: self.scratch,
-            places={"production": lambda _: self.production, "scratch": lambda _: self.scratch},
+            targets={"production": lambda _: self.production, "scratch": lambda _: self.scratch},
         )
