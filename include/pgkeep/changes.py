@@ -182,12 +182,12 @@ class Run:
             if last:  # only now: what `begin` refuses has a next step of its own
                 log.warning("%s: %s; a full backup is made now", self.journals.database, why)
             dump = self._begin_dump(window, stack)
-            self._record_gap(window, why, after=head)
+            self._record_gap(self._gap(window, why), after=head)
         return window, dump
 
-    def _record_gap(self, window: Window, why: str, *, after: Head) -> None:
-        link = self._parts("gap").sum_up(window, origin=self.origin, link=window.link(gap=why))
-        sealed = Sealed(backup=link.backup, recipients=(), signer=self.sealer.signer)
+    def _record_gap(self, gap: Stored, *, after: Head) -> None:
+        """At once, without the steps: there is nothing to read back, or to copy."""
+        sealed = Sealed(backup=gap.backup, recipients=(), signer=self.sealer.signer)
         replicated = Replicated(sealed=sealed, copies=self.journals.copies, holders={})
         self.journals.append(after, journal.new_entry(replicated, after=after.journal, now=now()))
 
@@ -222,7 +222,11 @@ class Run:
             raise
         except Inexact as doubt:
             log.warning("%s: %s; a full backup is made instead", self.journals.database, doubt.reason)
-            return self._parts("gap").sum_up(window, origin=self.origin, link=window.link(gap=doubt.reason))
+            return self._gap(window, doubt.reason)
+
+    def _gap(self, window: Window, why: str) -> Stored:
+        """A link that carries nothing to the window's moment, and says why."""
+        return self._parts("gap").sum_up(window, origin=self.origin, link=window.link(gap=why))
 
     def _surviving(self, known: Journal) -> Journal:
         return losses.surviving(known, self.lost())
