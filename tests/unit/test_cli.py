@@ -1,11 +1,19 @@
 """The command line refuses what cannot be meant, before anything is opened: what, why, and what to write instead."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
-from fix_memory_node import MemoryNode
-from pgkeep import settings, wiring
+from fix_memory_node import ORIGIN, MemoryNode
+from in_airflow.world import World
+from pgkeep import backup, settings, wiring
 from pgkeep.cli import keep, main
+from pgkeep.cli.pending import pending
 from pgkeep.errors import ConfigError
+from pgkeep.meter import unwatched
+from pgkeep.model import KeyFingerprint
+from pgkeep.testing import MemorySealer
 
 
 @pytest.mark.parametrize(
@@ -69,3 +77,26 @@ def test_peers_that_are_slow_hold_no_list_up(monkeypatch: pytest.MonkeyPatch, ca
     monkeypatch.setattr("pgkeep.cli.keep.time.monotonic", lambda: next(clock))
     assert [copies for _, copies in keep.with_copies(entries, node.vault)] == [None, 3]
     assert f"entries up to {entries[0].sequence} have now was not asked: peers are slow" in caplog.text
+
+
+def test_an_unfinished_backup_is_gone_on_with_by_its_own_configuration_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    world = World()
+    site = world.site("shop")
+    sealed = backup.check(site.full(origin=ORIGIN, patience=0.0, watch=unwatched), site.sealer, site.vault)
+    pending(site).write(sealed)
+    assert pending(world.site("shop")).read() == sealed
+    assert pending(site).path.stat().st_mode & 0o777 == 0o600
+    elsewhere = World()
+    elsewhere.vault.peers.reverse()
+    world.sealer = replace(world.sealer, signer=KeyFingerprint("B" * 40))
+    for other in (elsewhere.site("shop"), world.site("shop")):
+        with pytest.raises(ConfigError, match=r"no unfinished backup of shop is known here.*pgkeep backup shop --full"):
+            pending(other).read()
+    world.sealer = replace(MemorySealer(), recipients=(KeyFingerprint("C" * 40),))
+    with pytest.raises(ConfigError, match="is not encrypted for the keys configured now"):
+        pending(world.site("shop")).read()
+    pending(site).forget()
+    assert not list((tmp_path / "pgkeep").iterdir())

@@ -12,7 +12,7 @@ from pgkeep import backup, lpbm, records, sentences, wiring
 from pgkeep.ancestry import LegacyFile
 from pgkeep.cli import reading
 from pgkeep.cli.context import Commands, connections, given, loaded_settings, seconds, watch
-from pgkeep.cli.pending import Pending
+from pgkeep.cli.pending import pending
 from pgkeep.copies import claimed_copies
 from pgkeep.errors import ConfigError, PgkeepError, Unavailable
 from pgkeep.losses import bereft
@@ -48,7 +48,7 @@ def make_backup(chosen: argparse.Namespace) -> None:
     """`pgkeep backup NAME [--full]`: the very steps that Airflow's tasks take."""
     site = wiring.site(loaded_settings(), chosen.name, connections())
     origin = own_origin()
-    sealed = Pending(chosen.name).read() if chosen.resume else _captured(site, origin, chosen)
+    sealed = pending(site).read() if chosen.resume else _captured(site, origin, chosen)
     carry_through(site, sealed, origin=origin, patience=chosen.wait)
 
 
@@ -59,11 +59,11 @@ def own_origin() -> Origin:
 
 def carry_through(site: Site, sealed: Sealed, *, origin: Origin, patience: float) -> None:
     """All steps after the check; until it is recorded, `pgkeep backup NAME --resume` can go on from there."""
-    pending = Pending(site.database.name)
-    pending.write(sealed)
+    unfinished = pending(site)
+    unfinished.write(sealed)
     replicated = backup.replicate(sealed, site.vault, copies=site.copies, patience=patience)
     entry = site.record(replicated, origin=origin, patience=patience, watch=watch())
-    pending.forget()
+    unfinished.forget()
     backup.release(entry, site.source, site.journals)
     print(sentences.entry_line(entry))
 

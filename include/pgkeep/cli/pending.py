@@ -3,45 +3,54 @@
 Airflow keeps such records itself. The file holds names, sizes and digests, no secrets and no data.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from pgkeep import records
+from pgkeep.cli import state_files
 from pgkeep.errors import ConfigError
-from pgkeep.model import Sealed
+from pgkeep.model import KeyFingerprint, PeerId, Sealed
+from pgkeep.site import Site
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """At most one unfinished backup of that database, in the user's state directory."""
+    """At most one unfinished backup of that database by that node, which is stored in that peer.
+
+    `readers`: the keys for which backups are encrypted now.
+    """
 
     database: str
+    node: KeyFingerprint
+    peer: PeerId
+    readers: frozenset[KeyFingerprint]
 
     @property
     def path(self) -> Path:
-        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-        return state / "pgkeep" / f"{quote(self.database, safe='')}.sealed.json"
+        return state_files.place(self.database, self.node[-16:], self.peer[-8:], kind="sealed")
 
     def read(self) -> Sealed:
-        """Raises ConfigError: there is none. Raises Corrupted: it is something else."""
+        """Raises ConfigError: there is none, or none for the keys that count now. Raises Corrupted: something else."""
         try:
-            return records.from_bytes(Sealed, self.path.read_bytes())
+            sealed = records.from_bytes(Sealed, self.path.read_bytes())
         except FileNotFoundError:
-            raise ConfigError(
-                f"no unfinished backup of {self.database} is known here",
-                next_step=f"make a new one: pgkeep backup {self.database} --full",
-            ) from None
+            raise self._none(f"no unfinished backup of {self.database} is known here") from None
+        if frozenset(sealed.recipients) != self.readers:
+            raise self._none(f"the unfinished backup of {self.database} is not encrypted for the keys configured now")
+        return sealed
 
     def write(self, sealed: Sealed) -> None:
         """Keeps it for its user only, whole or not at all."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = self.path.with_suffix(".new")
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(records.to_bytes(sealed))
-        new.replace(self.path)
+        state_files.write(self.path, records.to_bytes(sealed))
 
     def forget(self) -> None:
         """It is recorded now."""
         self.path.unlink(missing_ok=True)
+
+    def _none(self, why: str) -> ConfigError:
+        return ConfigError(why, next_step=f"make a new one: pgkeep backup {self.database} --full")
+
+
+def pending(site: Site) -> Pending:
+    """That of this very node, peer and keys: another configuration has another. Raises Unavailable, ConfigError."""
+    return Pending(site.database.name, site.sealer.signer, site.vault.own().peer, site.sealer.readers("backup"))

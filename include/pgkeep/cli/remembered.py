@@ -1,13 +1,12 @@
 """How far a journal had come when `pgkeep check` last looked: a file of its user, far from the cluster and Airflow."""
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from pgkeep import records
+from pgkeep.cli import state_files
 from pgkeep.errors import Corrupted, Unavailable
 from pgkeep.freshness import Recollection, Seen
 from pgkeep.model import KeyFingerprint
@@ -24,8 +23,7 @@ class Remembered:
 
     @property
     def path(self) -> Path:
-        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-        return state / "pgkeep" / f"{quote(self.database, safe='')}.{self.node[-16:]}.seen.json"
+        return state_files.place(self.database, self.node[-16:], kind="seen")
 
     def recall(self) -> Sequence[Recollection]:
         """Raises Unavailable: there is something, and it cannot be read."""
@@ -41,11 +39,7 @@ class Remembered:
         return (Recollection(seen=seen, where=str(self.path), forget=f"remove {self.path}"),)
 
     def keep(self, seen: Seen) -> None:
-        new = self.path.with_suffix(".new")
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(records.to_bytes(seen))
-            new.replace(self.path)
+            state_files.write(self.path, records.to_bytes(seen))
         except OSError as error:
             log.warning("%s cannot be written, so an older journal would not be noticed: %s", self.path, error)
