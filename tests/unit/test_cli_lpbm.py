@@ -35,6 +35,20 @@ def test_a_file_is_decrypted(one: Path, capfdbinary: pytest.CaptureFixture[bytes
     assert (out.read_bytes(), out.stat().st_mode & 0o777) == (b"SELECT 'secret';\n", 0o600)
 
 
+def test_a_directory_is_no_file_to_write_or_to_find_a_password_in(
+    one: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    there = str(one.parent)
+    assert (
+        f"{there} cannot be read: Is a directory"
+        in run(["decrypt", str(one), "-o", "x", "--password-file", there], capfdbinary)[2]
+    )
+    code, _, said = run(
+        ["decrypt", str(one), "-o", there, "--password-file", str(one.with_name("password"))], capfdbinary
+    )
+    assert (code, f"{there} cannot be written: it is a directory" in said) == (3, True)
+
+
 def test_nothing_half_done_is_written(
     one: Path, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,6 +79,8 @@ def test_a_missing_password_is_said(
         (["list", "nowhere.txt"], 3, "nowhere.txt cannot be read"),
         (["list", "/dev/null"], 3, "names no file"),
         (["decrypt", "nowhere.enc", "-o", "x"], 3, "there is no file nowhere.enc, and it is no CID"),
+        (["list", "/"], 3, "/ cannot be read: Is a directory"),
+        (["decrypt", "/", "-o", "x"], 3, "/ is a directory, and it is no CID"),
         (["restore", "nowhere.txt", "--into", "postgresql://h/x"], 3, "nowhere.txt cannot be read"),
         (["import", "shop", "--journal", "nowhere.txt"], 3, "nowhere.txt cannot be read"),
     ],

@@ -3,6 +3,7 @@
 import argparse
 import io
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -102,7 +103,22 @@ def test_nor_is_one_in_the_targets_address(into: str, capsys: pytest.CaptureFixt
         (
             ["list", "shop", "--cluster", "http://me@h:9094", "--password-file", "/nowhere"],
             3,
-            "the file with the password, /nowhere, cannot be read",
+            "the file with the password, /nowhere, cannot be read: No such file or directory. Next: correct",
+        ),
+        (
+            ["list", "shop", "--cluster", "http://me@h:9094", "--password-file", "/"],
+            3,
+            "the file with the password, /, cannot be read: Is a directory. Next: correct --password-file",
+        ),
+        (
+            ["list", "shop", "--cluster", "http://me@h:9094", "--password-file", "/dev/null"],
+            3,
+            "the file with the password, /dev/null, is empty. Next: correct --password-file",
+        ),
+        (
+            ["list", "shop", "--peer", "http://127.0.0.1:9", "--journal", "/"],
+            3,
+            "the journal / cannot be read: Is a directory. Next: write the path of the file",
         ),
         (
             ["list", "shop", "--peer", "http://127.0.0.1:9", "--password-file", "/nowhere"],
@@ -154,6 +170,26 @@ def test_the_password_comes_from_the_environment_or_a_file(monkeypatch: pytest.M
     assert (kubo.url, kubo.login, kubo.password) == ("http://p:5001", None, None), "nobody else gets it"
     (_,), (endpoint,) = doors(monkeypatch, *cluster, "--password-file", str(file))
     assert endpoint.password == "from the file"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("nowhere", "No such file or directory"),
+        ("directory", "Is a directory"),
+        ("loop", "Too many levels of symbolic links"),
+        ("pipe", "No regular file, which can be read more than once"),
+        ("empty", "It is empty"),
+    ],
+)
+def test_why_a_file_holds_no_passphrase(name: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty").touch()
+    opener = wiring.open_reader(tmp_path, nodes=(), passphrase_file=tmp_path / name)
+    with pytest.raises(ConfigError, match=f"private key, .*/{name}, cannot be read: {why}. Next: write it"):
+        list(opener.open([]))
 
 
 @pytest.mark.usefixtures("nothing")

@@ -80,4 +80,7 @@ def _chunks(file: Path) -> Iterator[bytes]:
 
 
 def _unreadable(error: OSError) -> ConfigError:
-    return ConfigError(f"cannot read {error.filename}: {error.strerror}", next_step="run this as who may read the logs")
+    return ConfigError(
+        f"cannot read {error.filename}: {error.strerror}",
+        next_step="name the log_directory of a server with csvlog, and run this as who may read it",
+    )

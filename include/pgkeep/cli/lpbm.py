@@ -156,7 +156,8 @@ def _bytes_of(file: str) -> Iterator[bytes]:
     if Path(file).is_file():
         return read_path(Path(file))
     if not CID.fullmatch(file):
-        raise ConfigError(f"there is no file {file}, and it is no CID", next_step="pgkeep lpbm list JOURNAL shows CIDs")
+        known = f"{file} is a directory" if Path(file).is_dir() else f"there is no file {file}"
+        raise ConfigError(f"{known}, and it is no CID", next_step="pgkeep lpbm list JOURNAL shows CIDs")
     return _cluster().read_cid(Cid(file))
 
 
@@ -176,6 +177,8 @@ def _standard_output() -> Iterator[IO[bytes]]:
 @contextmanager
 def _whole_or_nothing(path: Path) -> Iterator[IO[bytes]]:
     """A file for its user only, that has its name when all of it is there. Raises ConfigError."""
+    if path.is_dir():
+        raise ConfigError(f"{path} cannot be written: it is a directory", next_step="name a file in it")
     try:
         number, new = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:

@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -183,8 +183,9 @@ def _named(chosen: argparse.Namespace) -> tuple[IpfsVault, OpenPgpOpener]:
             "--password-file names a password, and no address says whose it is",
             next_step="write the user into the address: http://user@host:port; or leave out --password-file",
         )
+    password = None if chosen.password_file is None else _password_in(chosen.password_file)
     kubos, clusters = (
-        [_endpoint(one, chosen.password_file) for one in dict.fromkeys(addresses or ())]
+        [_endpoint(one, password) for one in dict.fromkeys(addresses or ())]
         for addresses in (chosen.peer, chosen.cluster)
     )
     home = Path(os.environ.get("GNUPGHOME") or Path.home() / ".gnupg")
@@ -226,22 +227,29 @@ def fingerprint(text: str) -> KeyFingerprint:
         raise argparse.ArgumentTypeError(f"{text!r} is no fingerprint. Next: {error}") from error
 
 
-def _endpoint(where: Address, password_file: Path | None) -> Endpoint:
-    if where.login is None:
-        return Endpoint(url=where.url)
+def _endpoint(where: Address, password: str | None) -> Endpoint:
     endpoint = Endpoint(url=where.url, login=where.login)
-    return Endpoint(url=where.url, login=where.login, password=_password(endpoint, password_file))
+    if where.login is None:
+        return endpoint
+    return replace(endpoint, password=_password(endpoint) if password is None else password)
 
 
-def _password(endpoint: Endpoint, file: Path | None) -> str:
-    """From the file, the environment, or whoever sits there. Raises ConfigError: from nowhere."""
-    if file is not None:
-        try:
-            return file.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"the file with the password, {file}, cannot be read", next_step="correct --password-file"
-            ) from error
+def _password_in(file: Path) -> str:
+    """Raises ConfigError: there is none."""
+    try:
+        found = file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise ConfigError(
+            f"the file with the password, {file}, cannot be read: {why}", next_step="correct --password-file"
+        ) from error
+    if not found:
+        raise ConfigError(f"the file with the password, {file}, is empty", next_step="correct --password-file")
+    return found
+
+
+def _password(endpoint: Endpoint) -> str:
+    """From the environment, or whoever sits there. Raises ConfigError: from nowhere."""
     if (known := os.environ.get(PASSWORD)) is not None:
         return known
     if not sys.stdin.isatty():

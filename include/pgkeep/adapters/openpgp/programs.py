@@ -1,7 +1,10 @@
 """gpg as pgkeep starts it: always with the same options, whatever the user's gpg.conf says."""
 
+import errno
 import io
+import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,9 +89,9 @@ class Programs:
     def _passphrase(self) -> tuple[str, ...]:
         if self.passphrase_file is None:
             return ()
-        if not self.passphrase_file.is_file():
+        if why := _why_unreadable(self.passphrase_file):
             raise ConfigError(
-                f"the file with the passphrase of the private key, {self.passphrase_file}, is not there",
+                f"the file with the passphrase of the private key, {self.passphrase_file}, cannot be read: {why}",
                 next_step="write it (mode 0600), or take it out of the settings",
             )
         return ("--pinentry-mode", "loopback", "--passphrase-file", str(self.passphrase_file))
@@ -110,3 +113,17 @@ class Programs:
         if shutil.which(self.binary) is None:
             return ConfigError(f"{self.binary} is not on PATH", next_step="install GnuPG 2.2 or newer")
         return Unavailable(f"gpg cannot be run: {error}", next_step=f"try it by hand: gpg --homedir {self.home} -k")
+
+
+def _why_unreadable(file: Path) -> str:
+    """What keeps gpg, which would only say that the passphrase is wrong, from finding one there; "" if nothing does."""
+    try:
+        mode = file.stat().st_mode
+        if stat.S_ISDIR(mode):
+            return os.strerror(errno.EISDIR)
+        if not stat.S_ISREG(mode):
+            return "No regular file, which can be read more than once"
+        with file.open("rb") as opened:
+            return "" if opened.read(1) else "It is empty"
+    except OSError as error:
+        return error.strerror or str(error)
