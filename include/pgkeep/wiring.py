@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from pgkeep.adapters.ipfs import Endpoint, IpfsVault, PeerAddress
+from pgkeep.adapters.ipfs import STALL_SECONDS, Endpoint, IpfsVault, PeerAddress
 from pgkeep.adapters.lpbm import Folder, LegacyOpener
 from pgkeep.adapters.openpgp import OpenPgpOpener, OpenPgpSealer, Trust
 from pgkeep.adapters.postgres import (
@@ -117,12 +117,14 @@ def journals(settings: Settings, name: str, *, vault: IpfsVault, sealer: OpenPgp
     return JournalStore(database=name, vault=vault, sealer=sealer, copies=settings.vault.copies)
 
 
-def open_vault(settings: Settings, connections: Connections) -> IpfsVault:
-    """The private cluster, seen from this node."""
-    return IpfsVault([_peer(peer, connections) for peer in settings.vault.peers])
+def open_vault(settings: Settings, connections: Connections, *, stall: float = STALL_SECONDS) -> IpfsVault:
+    """The private cluster, seen from this node. `stall`: see `IpfsVault`."""
+    return IpfsVault([_peer(peer, connections) for peer in settings.vault.peers], stall=stall)
 
 
-def open_vault_at(kubos: Sequence[Endpoint], clusters: Sequence[Endpoint]) -> IpfsVault:
+def open_vault_at(
+    kubos: Sequence[Endpoint], clusters: Sequence[Endpoint], *, stall: float = STALL_SECONDS
+) -> IpfsVault:
     """Peers at these addresses, to read from. Without any Kubo, the one on the first cluster peer's host is taken.
 
     Raises ConfigError: there are no addresses, or one stands there twice.
@@ -131,7 +133,7 @@ def open_vault_at(kubos: Sequence[Endpoint], clusters: Sequence[Endpoint]) -> Ip
     if not kubos:
         peers = [_kubo_beside(cluster) for cluster in clusters[:1]]
     peers += [PeerAddress(name=str(cluster), kubo=None, cluster=cluster) for cluster in clusters]
-    return IpfsVault(peers)
+    return IpfsVault(peers, stall=stall)
 
 
 def _kubo_beside(cluster: Endpoint) -> PeerAddress:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -15,11 +16,12 @@ from pgkeep import wiring
 from pgkeep.adapters.ipfs import Endpoint, IpfsVault
 from pgkeep.cli import main, reading
 from pgkeep.cli.reading import Address, Reading
-from pgkeep.errors import ConfigError, Corrupted, NotRestorable
+from pgkeep.errors import ConfigError, Corrupted, NotRestorable, Unavailable
 from pgkeep.journal_search import JournalSearch, read_mailed
 from pgkeep.model import Cid, KeyFingerprint
 
 FINGERPRINT = "AB" * 20
+FOREIGN = "bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4"
 
 
 @pytest.mark.parametrize(
@@ -150,9 +152,9 @@ def doors(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[list[Endpoi
     seen: list[tuple[list[Endpoint], list[Endpoint]]] = []
     real = wiring.open_vault_at
 
-    def remember(kubos: Sequence[Endpoint], clusters: Sequence[Endpoint]) -> IpfsVault:
+    def remember(kubos: Sequence[Endpoint], clusters: Sequence[Endpoint], **patience: float) -> IpfsVault:
         seen.append(([*kubos], [*clusters]))
-        return real(kubos, clusters)
+        return real(kubos, clusters, **patience)
 
     monkeypatch.setattr(wiring, "open_vault_at", remember)
     reading.opened(chosen(*arguments))
@@ -244,6 +246,12 @@ def node() -> MemoryNode:
     return node
 
 
+def reader(node: MemoryNode, *, version: str | None = None, file: Path | None = None) -> Reading:
+    """The doubles stand in for what `reading.opened` opens."""
+    vault = cast(Any, node.vault)
+    return Reading(vault=vault, hasty=vault, opener=cast(Any, node.sealer), version=version, file=file)
+
+
 def mailed(node: MemoryNode) -> bytes:
     head = node.journals.head()
     return node.vault.peers[0].objects[head.cid]
@@ -264,7 +272,7 @@ def test_a_mailed_version_is_read_without_any_peer(node: MemoryNode) -> None:
 def test_a_file_that_is_no_journal_is_named(content: bytes, node: MemoryNode, tmp_path: Path) -> None:
     file = tmp_path / "mail.gpg"
     file.write_bytes(content)
-    found = Reading(vault=node.vault, opener=node.sealer, version=None, file=file)  # type: ignore[arg-type]
+    found = reader(node, file=file)
     with pytest.raises(Corrupted, match=r"mail\.gpg is no journal that can be believed.*the very file that was mailed"):
         found.journal("shop")
 
@@ -274,8 +282,7 @@ def test_what_was_mailed_may_be_old_and_that_is_said(
 ) -> None:
     file = tmp_path / "shop.gpg"
     file.write_bytes(mailed(node))
-    # The doubles stand in for what `reading.opened` opens.
-    found = Reading(vault=node.vault, opener=node.sealer, version=None, file=file)  # type: ignore[arg-type]
+    found = reader(node, file=file)
     with caplog.at_level(logging.WARNING):
         assert found.journal("shop").sequence == 2
         assert caplog.messages == []
@@ -303,3 +310,14 @@ def test_an_object_that_has_lost_its_name_is_a_version_by_its_cid(node: MemoryNo
     dump = head.journal.entries[-1].backup.parts[0].cid
     with pytest.raises(Corrupted):
         search.head(search.listing(), accept=Cid(dump))
+
+
+def test_an_object_that_nobody_has_is_said_of_all_who_were_asked(node: MemoryNode) -> None:
+    found = reader(node, version=FOREIGN)
+    with pytest.raises(Unavailable, match=rf"no peer that answers has {FOREIGN}: not alice, bob, carol, nor any that"):
+        found.journal("shop")
+    head = node.journals.head()
+    node.vault.cluster.clear()
+    for peer in node.vault.peers:
+        peer.pins.clear()
+    assert reader(node, version=head.cid).journal("shop") == head.journal, "without a name, it is still found"

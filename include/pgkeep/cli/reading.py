@@ -4,12 +4,14 @@ The first needs `pgkeep.toml`; the second a private key in the user's own keyrin
 """
 
 import argparse
+import contextlib
 import getpass
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -18,7 +20,7 @@ from pgkeep.adapters.ipfs import Endpoint, IpfsVault
 from pgkeep.adapters.openpgp import OpenPgpOpener
 from pgkeep.audit import ledger
 from pgkeep.cli.context import connections, given, loaded_settings
-from pgkeep.errors import ConfigError, Corrupted, PgkeepError
+from pgkeep.errors import ConfigError, Corrupted, PgkeepError, Unavailable
 from pgkeep.journal import Journal
 from pgkeep.journal_search import JournalSearch
 from pgkeep.model import Cid, KeyFingerprint, is_cid
@@ -28,6 +30,8 @@ from pgkeep.settings import values
 log = logging.getLogger(__name__)
 
 PASSWORD = "PGKEEP_PASSWORD"  # noqa: S105 - the variable's name
+LOOK_SECONDS = 20.0
+"""For an object that may be nowhere: Kubo would ask its neighbours for it without end."""
 PASSWORDS = f"in {PASSWORD}, in --password-file, or typed when asked"
 
 
@@ -41,9 +45,13 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """Peers and keys. `version`: the version of the journal, or its CID, that a person trusts; `file`: that itself."""
+    """Peers and keys. `version`: the version of the journal, or its CID, that a person trusts; `file`: that itself.
+
+    `hasty`: the same peers as `vault`, with a patience of LOOK_SECONDS.
+    """
 
     vault: IpfsVault
+    hasty: IpfsVault
     opener: OpenPgpOpener
     version: str | None
     file: Path | None
@@ -57,7 +65,10 @@ class Reading:
             return self._of_file(self.file, name)
         assert name is not None, "only a file says itself whose it is"
         search = self._search(name)
-        return search.head(search.listing(), accept=self.version).journal
+        listing = search.listing()
+        if self.version and is_cid(self.version) and self.version not in listing.where:
+            self._require_somewhere(Cid(self.version))
+        return search.head(listing, accept=self.version).journal
 
     def lost(self, name: str) -> tuple[Cid, ...]:
         """Objects of which the last audit has found no whole copy, as far as that can be read."""
@@ -71,6 +82,19 @@ class Reading:
     def databases(self) -> Sequence[str]:
         """All that have a journal on these peers. Raises Unavailable."""
         return databases(self.vault.listing(ALL).names)
+
+    def _require_somewhere(self, cid: Cid) -> None:
+        """Raises Unavailable: no peer that answers gives any of it. Who only searched for it is not to be blamed."""
+        places = self.vault.places()
+        for place in places:
+            with contextlib.suppress(Unavailable):
+                next((self.vault if place.local else self.hasty).read(cid, at=place), b"")
+                return
+        raise Unavailable(
+            f"no peer that answers has {cid}: not {', '.join(place.name for place in places if place.local)}, nor any "
+            f"that {places[-1].name} reaches within {LOOK_SECONDS:.0f} s",
+            next_step="see that it is the CID of a version of the journal; if it is, bring more peers back",
+        )
 
     def _of_file(self, path: Path, name: str | None) -> Journal:
         try:
@@ -155,7 +179,11 @@ def opened(chosen: argparse.Namespace) -> Reading:
     is_file = named is not None and not named.isdecimal() and not is_cid(named)
     vault, opener = _named(chosen) if _names_any(chosen) else _configured()
     return Reading(
-        vault=vault, opener=opener, version=None if is_file else named, file=Path(named) if is_file else None
+        vault=vault(),
+        hasty=vault(stall=LOOK_SECONDS),
+        opener=opener,
+        version=None if is_file else named,
+        file=Path(named) if is_file else None,
     )
 
 
@@ -163,17 +191,17 @@ def _names_any(chosen: argparse.Namespace) -> bool:
     return any((chosen.peer, chosen.cluster, chosen.node, chosen.password_file, chosen.passphrase_file))
 
 
-def _configured() -> tuple[IpfsVault, OpenPgpOpener]:
+def _configured() -> tuple[Callable[..., IpfsVault], OpenPgpOpener]:
     if not os.environ.get(settings.VARIABLE):
         raise ConfigError(
             f"no peer is named from which backups could be read, and {settings.VARIABLE} is not set",
             next_step=f"name a living one: --peer http://host:5001; or export {settings.VARIABLE}=/path/to/pgkeep.toml",
         )
     found = loaded_settings()
-    return wiring.open_vault(found, connections()), wiring.open_sealer(found)
+    return partial(wiring.open_vault, found, connections()), wiring.open_sealer(found)
 
 
-def _named(chosen: argparse.Namespace) -> tuple[IpfsVault, OpenPgpOpener]:
+def _named(chosen: argparse.Namespace) -> tuple[Callable[..., IpfsVault], OpenPgpOpener]:
     if not (chosen.peer or chosen.cluster):
         raise ConfigError(
             "no peer is named from which backups could be read", next_step="name a living one: --peer http://host:5001"
@@ -190,7 +218,7 @@ def _named(chosen: argparse.Namespace) -> tuple[IpfsVault, OpenPgpOpener]:
     )
     home = Path(os.environ.get("GNUPGHOME") or Path.home() / ".gnupg")
     opener = wiring.open_reader(home, nodes=chosen.node or (), passphrase_file=chosen.passphrase_file)
-    return wiring.open_vault_at(kubos, clusters), opener
+    return partial(wiring.open_vault_at, kubos, clusters), opener
 
 
 # --- addresses ---------------------------------------------------------------------------------------------------
