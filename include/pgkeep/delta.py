@@ -65,7 +65,7 @@ def until(changes: Iterable[bytes], *, time: Instant | None, xid: int | None) ->
     if xid is not None and not found:
         raise NotRestorable(
             f"transaction {xid} changed nothing that is kept, was rolled back, or the server's log had no number of it",
-            next_step="choose a time: --at",
+            next_step="choose a time instead",
         )
 
 

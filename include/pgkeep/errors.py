@@ -18,6 +18,9 @@ do next. They are translated in two places only: the command line and `pgkeep.ai
 from collections.abc import Mapping
 from typing import ClassVar
 
+LISTED = "`pgkeep list NAME`, or the page Backups in Airflow, shows them"
+"""Where entries are seen. What both doors may raise says `entry N`, `stale`, `replace`: words that both know."""
+
 
 class PgkeepError(Exception):
     """What happened (one sentence), and what to do next. `transient`: the same call may succeed later."""

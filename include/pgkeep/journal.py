@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from pgkeep import positions, records
-from pgkeep.errors import Corrupted, NotRestorable
+from pgkeep.errors import LISTED, Corrupted, NotRestorable
 from pgkeep.model import Backup, Cid, Digest, Entry, Instant, Part, Replicated, Verdict
 
 FORMAT = 4
@@ -87,7 +87,7 @@ class Journal:
                 return entry
         raise NotRestorable(
             f"the journal of {self.database} has no entry {sequence}; it has {', '.join(self._numbers())}",
-            next_step=f"choose one of: pgkeep list {self.database}",
+            next_step=f"choose one of these: {LISTED}",
         )
 
     def _numbers(self) -> list[str]:

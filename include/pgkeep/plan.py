@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from pgkeep import chain
 from pgkeep.chain import link_of
-from pgkeep.errors import NotRestorable
+from pgkeep.errors import LISTED, NotRestorable
 from pgkeep.journal import Journal
 from pgkeep.model import Cut, Entry, Instant
 from pgkeep.visibility import visible
@@ -199,10 +199,10 @@ def _unreachable(
     before = max((moment for moment in moments if since and moment <= since), default=None)
     after = min((moment for moment in moments if until and moment >= until), default=None)
     ways = {"the last moment before it": before, "the first moment after it": after}
-    near = ", or ".join(f"{which}: --at {moment}" for which, moment in ways.items() if moment)
+    near = ", or ".join(f"{which}, {moment}" for which, moment in ways.items() if moment)
     return NotRestorable(
         f"{journal.database} cannot be brought back to {point}: {why}",
-        next_step=f"restore {near}" if near else f"pgkeep list {journal.database} shows what there is",
+        next_step=f"restore {near}" if near else f"choose among the entries: {LISTED}",
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pgkeep import records
 from pgkeep.copies import ciphertext, whole_copy
 from pgkeep.delta import until
-from pgkeep.errors import Corrupted, NotRestorable
+from pgkeep.errors import LISTED, Corrupted, NotRestorable
 from pgkeep.inventory import Inventory, SequenceState, TableName, Update, differences, updated
 from pgkeep.meter import Meter, unwatched
 from pgkeep.model import Entry, Part, PartName
@@ -89,8 +89,8 @@ def require_exact(plan: RecoveryPlan, *, stale: bool) -> None:
         raise NotRestorable(
             f"within entry {plan.last.sequence}, {', '.join(link.stale)} cannot be brought to that very moment "
             "(tables without a primary key are carried at the end of each entry only)",
-            next_step=f"accept them as of {before.backup.cut.time} with --stale, or restore all of it to that moment: "
-            f"--entry {before.sequence}, or to {plan.last.backup.cut.time}: --entry {plan.last.sequence}",
+            next_step=f"accept them as of {before.backup.cut.time} with `stale`, or restore all of it to that moment: "
+            f"`entry {before.sequence}`, or to {plan.last.backup.cut.time}: `entry {plan.last.sequence}`",
         )
 
 
@@ -111,7 +111,7 @@ def read_inventory(entry: Entry, sealer: Opener, vault: Holdings) -> Inventory:
     if inventory.totals != entry.backup.totals:
         raise Corrupted(
             f"the inventory of entry {entry.sequence} is not the one that the journal summed up",
-            next_step="choose another entry: pgkeep list",
+            next_step=f"choose another entry: {LISTED}",
         )
     return inventory
 
@@ -200,7 +200,7 @@ def part_of(entry: Entry, name: PartName) -> Part:
     """The entry's part of that name. Raises NotRestorable."""
     part = entry.backup.part(name)
     if part is None:
-        raise NotRestorable(f"entry {entry.sequence} has no {name}", next_step="choose another entry: pgkeep list")
+        raise NotRestorable(f"entry {entry.sequence} has no {name}", next_step=f"choose another entry: {LISTED}")
     return part
 
 
@@ -215,8 +215,9 @@ def _not_applied(refused: Refused, step: Entry, plan: RecoveryPlan) -> NotRestor
     return NotRestorable(
         f"the changes of entry {step.sequence} cannot be applied: {refused.reason}; nothing was replaced",
         next_step="mend at the target what it names (an extension, a role, a right that is missing there). Or restore "
-        f"the moment before these changes: --at {before.backup.cut.time}. Or go past them from a later full backup, if "
-        f"`pgkeep list {step.backup.database}` shows one: --base N, or --entry N for its own moment. "
+        f"the moment before these changes, {before.backup.cut.time}. Or go past them from a later full backup, if "
+        f"there is one ({LISTED}): `entry N` for its own moment, `pgkeep restore {step.backup.database} --base N` for "
+        f"others. "
         f"Their SQL, of which a line is named: pgkeep fetch {part_of(step, 'changes').cid}",
     )
 
@@ -225,5 +226,5 @@ def _require_found(step: Entry, stop: Stop | None) -> None:
     if stop is not None and stop.xid is not None:
         raise NotRestorable(
             f"transaction {stop.xid} has changed nothing: entry {step.sequence} covers it and holds no changes",
-            next_step=f"restore to that entry: --entry {step.sequence}",
+            next_step=f"restore to that entry: `entry {step.sequence}`",
         )

@@ -381,7 +381,7 @@ def test_any_thing_makes_a_database_not_empty(place: Database, thing: str) -> No
     Database(server=place.server, name="postgres").run(f"CREATE DATABASE {quoted(place.name)}")
     place.target().require_free(replace=False)
     place.run(thing)
-    with pytest.raises(ConfigError, match="--replace"):
+    with pytest.raises(ConfigError, match="or with `replace`"):
         place.target().require_free(replace=False)
     place.target().require_free(replace=True)
     place.run("DROP SUBSCRIPTION IF EXISTS s")  # a database that has one cannot be dropped

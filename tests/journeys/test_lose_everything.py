@@ -64,7 +64,7 @@ def test_replace_keeps_the_old_database_beside(node: Node, shop: str) -> None:
     node.psql("CREATE TABLE made_later (x int); INSERT INTO made_later VALUES (7)", dbname=shop)
     into = f"{node.environ['PGKEEP_SOURCE_URL']}/{shop}"
     refused = node.pgkeep("restore", shop, "--into", into, code=3)
-    assert "--replace" in refused.stderr
+    assert "with `replace`" in refused.stderr
     said = node.pgkeep("restore", shop, "--into", into, "--replace").stdout
     old = re.search(r"what was there is now (\S+)", said)
     assert old is not None

@@ -88,8 +88,8 @@ def test_within_an_entry_that_carries_tables_whole_both_its_ends_are_named(world
         restore.require_exact(replace(way, steps=(stale,)), stale=False)
     before = world.journal.entry(2).backup.cut.time
     assert error.value.next_step == (
-        f"accept them as of {before} with --stale, or restore all of it to that moment: --entry 2, "
-        f"or to {entry.backup.cut.time}: --entry 3"
+        f"accept them as of {before} with `stale`, or restore all of it to that moment: `entry 2`, "
+        f"or to {entry.backup.cut.time}: `entry 3`"
     )
 
 
@@ -105,13 +105,13 @@ def test_changes_that_a_target_refuses_are_named_with_the_ways_around_them(world
         restore.restore(way, world.sealer, world.vault, target)
     part = first.backup.part("changes")
     assert part
-    assert f"--at {way.base.backup.cut.time}" in error.value.next_step
-    assert "`pgkeep list shop` shows one: --base N" in error.value.next_step
+    assert f"the moment before these changes, {way.base.backup.cut.time}" in error.value.next_step
+    assert "`entry N` for its own moment, `pgkeep restore shop --base N`" in error.value.next_step
     assert f"pgkeep fetch {part.cid}" in error.value.next_step
     assert target.database is None
     with pytest.raises(NotRestorable, match="the changes of entry 4") as error:
         restore.apply(way.steps[1], way, MemoryFresh(target, world.source.holding), world.sealer, world.vault)
-    assert f"--at {first.backup.cut.time}" in error.value.next_step
+    assert f"these changes, {first.backup.cut.time}" in error.value.next_step
 
 
 def test_a_quiet_hour_stores_nothing(world: World) -> None:

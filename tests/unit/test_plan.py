@@ -175,14 +175,14 @@ def test_a_moment_in_a_gap_names_its_neighbours() -> None:
     with pytest.raises(NotRestorable, match="slot was lost") as error:
         plan(DAY, Point(time=at(5)))
     assert error.value.next_step == (
-        f"restore the last moment before it: --at {at(4)}, or the first moment after it: --at {at(6)}"
+        f"restore the last moment before it, {at(4)}, or the first moment after it, {at(6)}"
     )
     assert numbers(Point(time=at(4))) == [5, 6]
     assert numbers(Point(time=at(6))) == [8]
 
 
-EARLY = ("it is before the first backup", f"restore the first moment after it: --at {at(1)}")
-LATE = (f"nothing after {at(7)} was kept yet", f"restore the last moment before it: --at {at(7)}")
+EARLY = ("it is before the first backup", f"restore the first moment after it, {at(1)}")
+LATE = (f"nothing after {at(7)} was kept yet", f"restore the last moment before it, {at(7)}")
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_full_backups_alone_are_plans_of_their_own() -> None:
     for point in (Point(time=at(1.5)), Point(xid=150)):
         with pytest.raises(NotRestorable, match=f"no changes were kept from {at(1)} to {at(2)}") as error:
             plan(fulls, point)
-        assert f"--at {at(1)}, or the first moment after it: --at {at(2)}" in error.value.next_step
+        assert f"{at(1)}, or the first moment after it, {at(2)}" in error.value.next_step
 
 
 def test_links_that_do_not_touch_are_never_joined() -> None:

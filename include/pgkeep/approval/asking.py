@@ -32,7 +32,7 @@ def point(text: str) -> Point:
             return Point(time=instant(moment))
     raise ConfigError(
         f"{text!r} is no moment to restore",
-        next_step="write latest, a time with its zone as 2026-01-31T14:05:00Z, entry N or xid X (see pgkeep list)",
+        next_step="write latest, a time with its zone as 2026-01-31T14:05:00Z, entry N (see the page Backups) or xid X",
     )
 
 

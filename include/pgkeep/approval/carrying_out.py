@@ -136,6 +136,6 @@ def approved_plan(proposal: Proposal, journal: Journal) -> RecoveryPlan:
     if digest(way) != proposal.digest:
         raise Corrupted(
             f"the journal of {proposal.database} names other backups under the numbers that were approved",
-            next_step="find out who wrote it: pgkeep list; then trigger a new run",
+            next_step="find out who wrote it; then trigger a new run",
         )
     return way

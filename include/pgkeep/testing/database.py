@@ -166,7 +166,7 @@ class MemoryTarget:
 
     def require_free(self, *, replace: bool) -> None:
         if self.database is not None and not replace:
-            raise ConfigError(f"{self.label} is not empty", next_step="--replace")
+            raise ConfigError(f"{self.label} is not empty", next_step="replace")
 
     def occupant(self) -> Occupant | None:
         if self.database is None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import zstandard
 
-from pgkeep.errors import Corrupted
+from pgkeep.errors import LISTED, Corrupted
 
 LEVEL = 3
 MOST_THREADS = 4
@@ -62,7 +62,7 @@ class Decompression:
 def _broken(why: str) -> Corrupted:
     return Corrupted(
         f"what was decrypted is not whole zstd data: {why}",
-        next_step="read it from another peer, or choose another entry: pgkeep list",
+        next_step=f"read it from another peer, or choose another entry: {LISTED}",
     )
 
 

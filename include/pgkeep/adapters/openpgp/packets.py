@@ -9,7 +9,7 @@ come in as they arrive, of any size, and nothing is kept but the recipients' key
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from pgkeep.errors import Corrupted
+from pgkeep.errors import LISTED, Corrupted
 
 PKESK, SKESK, SED, MARKER, SEIPD, AED, PADDING = 1, 3, 9, 10, 18, 20, 21
 HIDDEN = "0" * 16
@@ -184,5 +184,5 @@ def _recipient(body: bytes) -> str:
 def _broken(why: str) -> Corrupted:
     return Corrupted(
         f"this is not one whole encrypted message: {why}",
-        next_step="read it from another peer, or choose another entry: pgkeep list",
+        next_step=f"read it from another peer, or choose another entry: {LISTED}",
     )

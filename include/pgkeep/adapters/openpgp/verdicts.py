@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pgkeep.errors import ConfigError, Corrupted, PgkeepError, Unavailable
+from pgkeep.errors import LISTED, ConfigError, Corrupted, PgkeepError, Unavailable
 from pgkeep.model import KeyFingerprint
 
 from .keys import Keyring
@@ -14,7 +14,7 @@ from .trust import Trust
 
 log = logging.getLogger(__name__)
 
-OTHER_COPY = "read it from another peer, or choose another entry: pgkeep list"
+OTHER_COPY = f"read it from another peer, or choose another entry: {LISTED}"
 
 
 def why_no_signature(said: Said, *, node: KeyFingerprint, ring: Keyring, agent: str) -> PgkeepError | None:

@@ -70,7 +70,7 @@ def silence(connection: Session) -> list[Silenced]:
         raise ConfigError(
             f"role {connection.info.user} may not apply changes: {error.diag.message_primary}",
             next_step=f"as a superuser (15 and newer): GRANT SET ON PARAMETER session_replication_role TO "
-            f"{connection.info.user}; or restore as a superuser, or a full backup: --entry",
+            f"{connection.info.user}; or restore as a superuser, or only a full backup, by its `entry N`",
         ) from error
     found = list[Silenced]()
     for schema, table, name, how in connection.execute(LOUD).fetchall():

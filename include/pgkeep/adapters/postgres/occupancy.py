@@ -133,7 +133,7 @@ def require_free(admin: Session, server: Server, dbname: str, *, replace: bool) 
     if found.objects and not replace:
         raise ConfigError(
             f"{server.label}/{dbname} is not empty ({', '.join(found.objects)}, ...)",
-            next_step="restore under another name; `pgkeep restore --replace` moves aside what is there, and keeps it",
+            next_step="restore under another name; or with `replace`, which moves aside what is there, and keeps it",
         )
     return found
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 
-from pgkeep.errors import NotRestorable, PgkeepError, Unavailable
+from pgkeep.errors import LISTED, NotRestorable, PgkeepError, Unavailable
 from pgkeep.inventory import Inventory, SequenceState
 from pgkeep.model import Digest
 from pgkeep.ports import Occupant, Refused
@@ -146,7 +146,7 @@ class PostgresFresh:
             raise NotRestorable(
                 f"{failure}; nothing was replaced",
                 next_step=f"mend at {self.target.server.label} what it names (a missing extension, a right: the "
-                "globals part has the roles' rights), or choose another entry: pgkeep list",
+                f"globals part has the roles' rights), or choose another entry: {LISTED}",
             ) from failure
         self._remove_ours()
         self._set_sequences(self.source.sequences if sequences is None else sequences)
