@@ -57,11 +57,7 @@ def restore(
     Corrupted (bytes, or the comparison), NotRestorable, Unavailable, ConfigError (target not empty, private key
     missing, privileges).
     """
-    require_exact(plan, stale=stale)
-    target.require_free(replace=replace)
-    base = read_inventory(plan.base, sealer, vault)
-    expected = expect(plan, base, sealer, vault)
-    require_private_key(plan.base, sealer, vault)
+    base, expected = rehearse(plan, sealer, vault, target, replace=replace, stale=stale)
     started = time.monotonic()
     with target.fresh(expected) as fresh:
         fill(fresh, plan, sealer, vault, sequences=base.sequences, watch=watch)
@@ -79,6 +75,22 @@ def restore(
         restore_seconds=round(loaded - started, 3),
         verify_seconds=round(verified - loaded, 3),
     )
+
+
+def rehearse(
+    plan: RecoveryPlan, sealer: Opener, vault: Holdings, target: Target, *, replace: bool, stale: bool
+) -> tuple[Inventory, Inventory]:
+    """All that a restore looks at before it writes anything. What the source held at the full backup, and at the end.
+
+    Raises as `restore`: what that would refuse.
+    """
+    require_exact(plan, stale=stale)
+    target.require_free(replace=replace)
+    base = read_inventory(plan.base, sealer, vault)
+    expected = expect(plan, base, sealer, vault)
+    require_private_key(plan.base, sealer, vault)
+    target.require_able(expected)
+    return base, expected
 
 
 def require_exact(plan: RecoveryPlan, *, stale: bool) -> None:

@@ -1,7 +1,7 @@
 """The Target port's promises, over the double and over real PostgreSQL alike."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import pytest
@@ -95,6 +95,14 @@ def bring_back(world: World, *, replace: bool = False) -> str | None:
     with world.target.fresh(world.captured.inventory) as fresh:
         fresh.load(world.captured.chunks())
         return fresh.take_place(replace=replace)
+
+
+def test_an_older_server_than_the_source_is_refused_before_anything_is_made(world: World) -> None:
+    world.target.require_able(world.captured.inventory)
+    newer = replace(world.captured.inventory, server_version=990_000)
+    with pytest.raises(ConfigError, match="is PostgreSQL"):
+        world.target.require_able(newer)
+    assert (world.standing(), world.leftovers()) == (None, 0)
 
 
 def test_what_comes_back_measures_as_its_source(world: World) -> None:

@@ -486,6 +486,25 @@ def test_without_a_private_key_nothing_is_restored(world: World) -> None:
     assert target.leftovers == 0
 
 
+def test_a_rehearsal_refuses_what_a_restore_would_and_makes_nothing(world: World) -> None:
+    world.full()
+    way = plan(world.journals.head().journal, Point())
+
+    def rehearse(target: MemoryTarget, *, replace: bool = False) -> None:
+        restore.rehearse(way, world.sealer, world.vault, target, replace=replace, stale=False)
+        assert (target.made, target.leftovers) == (0, 0)
+
+    rehearse(MemoryTarget())
+    rehearse(MemoryTarget(database=sample_inventory(rows=9)), replace=True)
+    with pytest.raises(ConfigError, match="not empty"):
+        rehearse(MemoryTarget(database=sample_inventory(rows=9)))
+    with pytest.raises(ConfigError, match="is PostgreSQL 14"):
+        rehearse(MemoryTarget(major=14))
+    world.sealer.holds = frozenset({NODE})
+    with pytest.raises(ConfigError, match="no private key"):
+        rehearse(MemoryTarget())
+
+
 def test_a_watch_sees_every_byte(world: World) -> None:
     entry = world.full()
     seen: dict[str, int] = {}

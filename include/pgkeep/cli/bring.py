@@ -34,7 +34,9 @@ def add_commands(commands: Commands) -> None:
         help="begin with entry N, a full backup, and apply all changes since; default: the last full backup before the "
         "moment that is wanted. An older one takes longer, and serves where the last one is damaged",
     )
-    command.add_argument("--dry-run", action="store_true", help="only show what would be done, and what it would read")
+    command.add_argument(
+        "--dry-run", action="store_true", help="only show what would be done and read, or what is in its way"
+    )
     command.add_argument(
         "--stale",
         action="store_true",
@@ -58,8 +60,9 @@ def bring_back(chosen: argparse.Namespace) -> None:
     point = Point(entry=chosen.entry, time=chosen.at, xid=chosen.xid, base=chosen.base)
     way = plan_whole(found.journal(chosen.name), point, found.lost(chosen.name))
     if chosen.dry_run:
-        restore.require_exact(way, stale=chosen.stale)
         print("\n".join(sentences.planned(way)))
+        restore.rehearse(way, found.opener, found.vault, target, replace=chosen.replace, stale=chosen.stale)
+        print(sentences.foreseen(target.label, target.occupant(), replace=chosen.replace))
         return
     restored = restore.restore(
         way, found.opener, found.vault, target, replace=chosen.replace, stale=chosen.stale, watch=watch()

@@ -78,6 +78,9 @@ class Target(Protocol):
     def require_free(self, *, replace: bool) -> None:
         """Raises ConfigError if a database with anything in it stands there and `replace` is not said."""
 
+    def require_able(self, inventory: Inventory) -> None:
+        """Raises ConfigError: `fresh` would be refused (older server than the source's, rights, no programs for it)."""
+
     def occupant(self) -> Occupant | None:
         """What stands there now, or None. Raises Unavailable, ConfigError."""
 

@@ -4,7 +4,7 @@ from .audits import audited
 from .keeping import fate_table, proven, rekeyed, retired, to_rekey
 from .legacy import continues, failed_lines, legacy_table, replayed_line
 from .listing import entry_table, verdict
-from .restores import APPLIED, planned, restored_line
+from .restores import APPLIED, foreseen, planned, restored_line
 from .steps import content, covered, entry_line, recorded, released, removed, replicated, sealed, stored, summary
 from .words import age, counted, moment, table
 
@@ -20,6 +20,7 @@ __all__ = [
     "entry_table",
     "failed_lines",
     "fate_table",
+    "foreseen",
     "legacy_table",
     "moment",
     "planned",

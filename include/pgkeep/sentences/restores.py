@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from pgkeep.plan import RecoveryPlan
+from pgkeep.ports import Occupant
 from pgkeep.progress import human_size, human_time
 from pgkeep.restore import Restored
 
@@ -32,6 +33,14 @@ def planned(plan: RecoveryPlan) -> Iterator[str]:
         f"about {human_time(took + changes / APPLIED)}: as long as the full backup took ({human_time(took)}), and "
         f"{counted(changes, 'change')} at {APPLIED:,} a second"
     )
+
+
+def foreseen(label: str, standing: Occupant | None, *, replace: bool) -> str:
+    """That nothing of what was looked at is in the way, and what is to be replaced."""
+    there = "no database has that name there" if standing is None else "an empty database has that name there"
+    if standing is not None and replace:
+        there = "the database there would be replaced, and stay beside it under a dated name if there is anything in it"
+    return f"{label}: {there}; server, roles, rights and keys will do. Nothing was changed"
 
 
 def restored_line(restored: Restored, label: str) -> str:

@@ -146,7 +146,8 @@ class MemoryTarget:
     """A server with at most one database of interest. `loses_rows`: what pg_restore forgets, to be noticed.
 
     `refuses`: what it says to any changes. `redefined`: whether changes define something otherwise than the source did.
-    `standing`: the identity of the database that is there; `elsewhere`: of others on the server; `server`: of that.
+    `standing`: the identity of the database that is there; `elsewhere`: of others on the server; `server`: of that;
+    `major`: its version.
     """
 
     database: Inventory | None = None
@@ -160,6 +161,7 @@ class MemoryTarget:
     standing: str = "first"
     elsewhere: set[str] = field(default_factory=set)
     server: str = "memory"
+    major: int = 18
 
     def system(self) -> str:
         return self.server
@@ -167,6 +169,10 @@ class MemoryTarget:
     def require_free(self, *, replace: bool) -> None:
         if self.database is not None and not replace:
             raise ConfigError(f"{self.label} is not empty", next_step="replace")
+
+    def require_able(self, inventory: Inventory) -> None:
+        if inventory.server_version // 10_000 > self.major:
+            raise ConfigError(f"{self.label} is PostgreSQL {self.major}", next_step="restore into a newer one")
 
     def occupant(self) -> Occupant | None:
         if self.database is None:
@@ -190,6 +196,7 @@ class MemoryTarget:
 
     @contextmanager
     def _fresh(self, inventory: Inventory) -> Iterator["MemoryFresh"]:
+        self.require_able(inventory)
         self.leftovers += 1
         self.made += 1
         try:

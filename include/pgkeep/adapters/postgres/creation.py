@@ -75,24 +75,31 @@ def require_able(admin: Session, server: Server, inventory: Inventory) -> None:
         )
 
 
-def make_missing_roles(admin: Session, server: Server, roles: tuple[str, ...]) -> Iterator[str]:
-    """Creates, without login, those roles that the server does not have, and yields each when it is there.
-
-    Raises ConfigError if we may not.
-    """
+def missing_roles(admin: Session, server: Server, roles: tuple[str, ...]) -> list[str]:
+    """Those that the server does not have. Raises ConfigError: there are some, and we may not create them."""
     with translated(server):
         there = {str(name) for (name,) in admin.execute("SELECT rolname FROM pg_roles")}
-        missing = [role for role in roles if role not in there]
-        may_create = "SELECT rolcreaterole OR rolsuper, rolsuper FROM pg_roles WHERE rolname = current_user"
-        row = admin.execute(may_create).fetchone()
+        row = admin.execute("SELECT rolcreaterole OR rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
+    missing = [role for role in roles if role not in there]
     if missing and row and not row[0]:
         raise ConfigError(
             f"{server.label} does not have the roles {', '.join(missing)}, and {admin.info.user} may not create them",
             next_step="as a superuser: " + " ".join(f"CREATE ROLE {quoted(role)};" for role in missing),
         )
+    return missing
+
+
+def make_missing_roles(admin: Session, server: Server, roles: tuple[str, ...]) -> Iterator[str]:
+    """Creates, without login, those roles that the server does not have, and yields each when it is there.
+
+    Raises ConfigError if we may not.
+    """
+    missing = missing_roles(admin, server, roles)
+    with translated(server):
+        row = admin.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
     for role in missing:
         with translated(server):
-            _make_role(admin, role, join=not (row and row[1]))
+            _make_role(admin, role, join=not (row and row[0]))
         log.warning("role %s was missing: created without login. Its password and rights: see the globals part", role)
         yield role
 

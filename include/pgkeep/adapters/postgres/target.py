@@ -21,6 +21,7 @@ from .gate import Session, connect, quoted, translated
 from .installation import remove
 from .measure import take_inventory
 from .moment import find_ignored, open_moment
+from .programs import find_tools
 from .running import ToolFailedError
 from .server import Server
 
@@ -49,6 +50,16 @@ class PostgresTarget:
         """Raises ConfigError if there is anything in the database and `replace` is not said; Unavailable."""
         with contextlib.closing(creation.maintenance(self.server, beside=self.dbname)) as admin:
             occupancy.require_free(admin, self.server, self.dbname, replace=replace)
+
+    def require_able(self, inventory: Inventory) -> None:
+        """Raises ConfigError: what `fresh` needs is not there (a newer server, rights, client programs); Unavailable.
+
+        Whether the server knows the locale shows only when a database is made.
+        """
+        with contextlib.closing(creation.maintenance(self.server, beside=self.dbname)) as admin:
+            creation.require_able(admin, self.server, inventory)
+            creation.missing_roles(admin, self.server, inventory.roles)
+            find_tools(admin.info.server_version // 10_000, directory=self._bin_dir)
 
     def occupant(self) -> Occupant | None:
         """What stands under that name now, or None. Raises Unavailable, ConfigError."""
