@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pgkeep.adapters.ipfs import STALL_SECONDS, Endpoint, IpfsVault, PeerAddress
 from pgkeep.adapters.lpbm import Folder, LegacyOpener
-from pgkeep.adapters.openpgp import OpenPgpOpener, OpenPgpSealer, Trust
+from pgkeep.adapters.openpgp import Named, OpenPgpOpener, OpenPgpSealer, Trust
 from pgkeep.adapters.postgres import (
     CsvlogCapture,
     LogicalCapture,
@@ -133,13 +133,23 @@ def open_vault_at(
     if not kubos:
         peers = [_kubo_beside(cluster) for cluster in clusters[:1]]
     peers += [PeerAddress(name=str(cluster), kubo=None, cluster=cluster) for cluster in clusters]
+    _require_once([peer.name for peer in peers])
     return IpfsVault(peers, stall=stall)
+
+
+def _require_once(addresses: Sequence[str]) -> None:
+    if twice := sorted({one for one in addresses if addresses.count(one) > 1}):
+        raise ConfigError(
+            f"{', '.join(twice)} is named twice",
+            next_step="name each address once: a Kubo RPC by --peer, a cluster's REST API by --cluster",
+        )
 
 
 def _kubo_beside(cluster: Endpoint) -> PeerAddress:
     host = urlsplit(cluster.url).hostname or ""
     where = f"{f'[{host}]' if ':' in host else host}:{KUBO_PORT}"
-    return PeerAddress(name=f"{where}, as no --peer is named", kubo=Endpoint(url=f"http://{where}"), cluster=None)
+    kubo = Endpoint(url=f"http://{where}", written="--peer")
+    return PeerAddress(name=f"{where}, as no --peer is named", kubo=kubo, cluster=None)
 
 
 def legacy_archive(vault: IpfsVault) -> VaultArchive:
@@ -172,7 +182,8 @@ def open_sealer(settings: Settings) -> OpenPgpSealer:
 def open_reader(gnupghome: Path, *, nodes: Sequence[KeyFingerprint], passphrase_file: Path | None) -> OpenPgpOpener:
     """Reading with whatever private keys are in that directory. `nodes`: whose signatures count, if any are named."""
     trust = Trust(named=frozenset(nodes) or None, how="name it: --node {}")
-    return OpenPgpOpener(gnupghome=gnupghome, trust=trust, passphrase_file=passphrase_file)
+    named = Named(home="GNUPGHOME", passphrase="--passphrase-file")  # noqa: S106 - the option's name
+    return OpenPgpOpener(gnupghome=gnupghome, trust=trust, passphrase_file=passphrase_file, named=named)
 
 
 def target(into: str, connections: Connections, *, environ: Mapping[str, str] = os.environ) -> PostgresTarget:
@@ -261,5 +272,5 @@ def _require_type(connection: Connection, type: str) -> None:  # noqa: A002 - Ai
     if connection.type not in (type, "generic", ""):
         raise ConfigError(
             f"connection {connection.id} is of type {connection.type}, not {type}",
-            next_step=f"correct the name in pgkeep.toml, or the connection's type ({type})",
+            next_step=f"name another connection, or correct the type of this one ({type})",
         )

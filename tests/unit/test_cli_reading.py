@@ -133,10 +133,16 @@ def test_nor_is_one_in_the_targets_address(into: str, capsys: pytest.CaptureFixt
             "the journal shop.pgkeep cannot be read: No such file or directory. Next: write the path of the file",
         ),
         (["list", "shop", "--peer", "http://127.0.0.1:9", "--journal", "7"], 4, "127.0.0.1:9) cannot be reached"),
+        (["list", "shop", "--peer", "http://127.0.0.1:9"], 4, "see that it runs and that --peer has its address"),
+        (
+            ["list", "shop", "--peer", "http://h", "--peer", "http://h:5001/"],
+            3,
+            "h:5001 is named twice. Next: name each",
+        ),
     ],
 )
 def test_what_is_missing_is_said(
-    arguments: list[str], code: int, says: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    arguments: list[str], code: int, says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert says in refused(arguments, capsys, code=code)
 
@@ -169,6 +175,10 @@ def test_the_password_comes_from_the_environment_or_a_file(monkeypatch: pytest.M
     cluster = ["--cluster", "http://me@h", "--peer", "http://p"]
     (kubo,), (endpoint,) = doors(monkeypatch, *cluster)
     assert (endpoint.url, endpoint.login, endpoint.password) == ("http://h:9094", "me", "from the environment")
+    assert (kubo.written, endpoint.written) == (
+        "--peer",
+        "--cluster (its password: PGKEEP_PASSWORD or --password-file)",
+    )
     assert (kubo.url, kubo.login, kubo.password) == ("http://p:5001", None, None), "nobody else gets it"
     (_,), (endpoint,) = doors(monkeypatch, *cluster, "--password-file", str(file))
     assert endpoint.password == "from the file"
@@ -190,7 +200,15 @@ def test_why_a_file_holds_no_passphrase(name: str, why: str, tmp_path: Path) -> 
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "empty").touch()
     opener = wiring.open_reader(tmp_path, nodes=(), passphrase_file=tmp_path / name)
-    with pytest.raises(ConfigError, match=f"private key, .*/{name}, cannot be read: {why}. Next: write it"):
+    with pytest.raises(
+        ConfigError, match=f"private key, .*/{name}, cannot be read: {why}. Next: write it .* --passphrase-file$"
+    ):
+        list(opener.open([]))
+
+
+def test_a_keyring_that_is_not_there_is_named_as_the_command_line_has_it(tmp_path: Path) -> None:
+    opener = wiring.open_reader(tmp_path / "nowhere", nodes=(), passphrase_file=None)
+    with pytest.raises(ConfigError, match=r"nowhere is not a directory\. Next: correct GNUPGHOME, and import the keys"):
         list(opener.open([]))
 
 

@@ -213,8 +213,8 @@ def _named(chosen: argparse.Namespace) -> tuple[Callable[..., IpfsVault], OpenPg
         )
     password = None if chosen.password_file is None else _password_in(chosen.password_file)
     kubos, clusters = (
-        [_endpoint(one, password) for one in dict.fromkeys(addresses or ())]
-        for addresses in (chosen.peer, chosen.cluster)
+        [_endpoint(one, password, option=option) for one in dict.fromkeys(addresses or ())]
+        for option, addresses in (("--peer", chosen.peer), ("--cluster", chosen.cluster))
     )
     home = Path(os.environ.get("GNUPGHOME") or Path.home() / ".gnupg")
     opener = wiring.open_reader(home, nodes=chosen.node or (), passphrase_file=chosen.passphrase_file)
@@ -255,10 +255,11 @@ def fingerprint(text: str) -> KeyFingerprint:
         raise argparse.ArgumentTypeError(f"{text!r} is no fingerprint. Next: {error}") from error
 
 
-def _endpoint(where: Address, password: str | None) -> Endpoint:
-    endpoint = Endpoint(url=where.url, login=where.login)
+def _endpoint(where: Address, password: str | None, *, option: str) -> Endpoint:
     if where.login is None:
-        return endpoint
+        return Endpoint(url=where.url, written=option)
+    written = f"{option} (its password: {PASSWORD} or --password-file)"
+    endpoint = Endpoint(url=where.url, login=where.login, written=written)
     return replace(endpoint, password=_password(endpoint) if password is None else password)
 
 

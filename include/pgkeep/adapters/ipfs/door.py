@@ -26,11 +26,15 @@ MAY_PASS = frozenset({408, 425, 429})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where a daemon listens. `url`: scheme, host and port; `login`, `password`: HTTP basic authentication."""
+    """Where a daemon listens. `url`: scheme, host and port; `login`, `password`: HTTP basic authentication.
+
+    `written`: where people have written all that; None: in the connection of the peer's name.
+    """
 
     url: str = field(repr=False)
     login: str | None = None
     password: str | None = field(default=None, repr=False)
+    written: str | None = None
 
     def __str__(self) -> str:
         """Host and port, for people: never what may stand before an @."""
@@ -46,7 +50,7 @@ class Door:
 
     def __init__(self, endpoint: Endpoint, *, kind: str, name: str | None, stall: float) -> None:
         self._name = f"the {kind} of {name} ({endpoint})" if name else f"the {kind} at {endpoint}"
-        self.connection = f"connection {name}" if name else "the connection"
+        self.connection = endpoint.written or (f"connection {name}" if name else "the connection")
         self.kind = kind
         self.stall = stall
         self._url = endpoint.url.rstrip("/")

@@ -2,7 +2,8 @@
 
 from .keys import KeyProblem
 from .opener import OpenPgpOpener
+from .programs import Named
 from .sealer import OpenPgpSealer
 from .trust import Trust
 
-__all__ = ["KeyProblem", "OpenPgpOpener", "OpenPgpSealer", "Trust"]
+__all__ = ["KeyProblem", "Named", "OpenPgpOpener", "OpenPgpSealer", "Trust"]

@@ -12,7 +12,7 @@ from pgkeep.errors import Corrupted, PgkeepError
 from . import verdicts
 from .compression import Decompression
 from .packets import Framing
-from .programs import Programs
+from .programs import SETTINGS, Named, Programs
 from .said import Said
 from .trust import Trust
 
@@ -21,15 +21,21 @@ class OpenPgpOpener:
     """Opens what somebody has sealed whom `trust` covers.
 
     `passphrase_file` holds the passphrase of the private keys that are used here; without it gpg-agent asks with
-    whatever pinentry the user has. Nothing is read before the first call.
+    whatever pinentry the user has. `named`: by what words, for next steps. Nothing is read before the first call.
     """
 
     def __init__(
-        self, *, gnupghome: Path, trust: Trust, passphrase_file: Path | None = None, binary: str = "gpg"
+        self,
+        *,
+        gnupghome: Path,
+        trust: Trust,
+        passphrase_file: Path | None = None,
+        binary: str = "gpg",
+        named: Named = SETTINGS,
     ) -> None:
         self._home = gnupghome
         self._trust = trust
-        self._programs = Programs(home=gnupghome, binary=binary, passphrase_file=passphrase_file)
+        self._programs = Programs(home=gnupghome, binary=binary, passphrase_file=passphrase_file, named=named)
 
     def open(self, cipher: Iterable[bytes]) -> Iterator[bytes]:
         framing, unpacking = Framing(), Decompression()
@@ -50,7 +56,16 @@ class OpenPgpOpener:
 
     def _require_trusted(self, said: Said, framing: Framing) -> None:
         ring = self._programs.keys(with_secret=False)
-        refuse(verdicts.why_not_decrypted(said, key_ids=framing.key_ids, ring=ring, home=self._home, agent=self._agent))
+        refuse(
+            verdicts.why_not_decrypted(
+                said,
+                key_ids=framing.key_ids,
+                ring=ring,
+                home=self._home,
+                agent=self._agent,
+                passphrase=self._programs.named.passphrase,
+            )
+        )
         refuse(verdicts.why_not_trusted(said, trust=self._trust, ring=ring, home=self._home))
 
 

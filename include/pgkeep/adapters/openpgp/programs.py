@@ -25,12 +25,24 @@ LONGEST_SOCKET_PATH = 106
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """The words by which people have told us where keys and their passphrase are."""
+
+    home: str = "gnupghome in [keys] of pgkeep.toml"
+    passphrase: str = "passphrase_file in [keys] of pgkeep.toml"  # noqa: S105 - the setting's name
+
+
+SETTINGS = Named()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Programs:
     """The runs of gpg on one GNUPGHOME."""
 
     home: Path
     binary: str
     passphrase_file: Path | None
+    named: Named = SETTINGS
 
     def keys(self, *, with_secret: bool) -> Keyring:
         """The keys that are there; `with_secret` asks the agent too which private keys are.
@@ -92,7 +104,7 @@ class Programs:
         if why := _why_unreadable(self.passphrase_file):
             raise ConfigError(
                 f"the file with the passphrase of the private key, {self.passphrase_file}, cannot be read: {why}",
-                next_step="write it (mode 0600), or take it out of the settings",
+                next_step=f"write it (mode 0600), or leave out {self.named.passphrase}",
             )
         return ("--pinentry-mode", "loopback", "--passphrase-file", str(self.passphrase_file))
 
@@ -108,7 +120,7 @@ class Programs:
         if not self.home.is_dir():
             return ConfigError(
                 f"the GNUPGHOME {self.home} is not a directory",
-                next_step="correct gnupghome in [keys] of pgkeep.toml, and import the keys there",
+                next_step=f"correct {self.named.home}, and import the keys there",
             )
         if shutil.which(self.binary) is None:
             return ConfigError(f"{self.binary} is not on PATH", next_step="install GnuPG 2.2 or newer")

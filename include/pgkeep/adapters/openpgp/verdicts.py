@@ -9,6 +9,7 @@ from pgkeep.errors import LISTED, ConfigError, Corrupted, PgkeepError, Unavailab
 from pgkeep.model import KeyFingerprint
 
 from .keys import Keyring
+from .programs import SETTINGS
 from .said import Said, Signature
 from .trust import Trust
 
@@ -46,7 +47,13 @@ def why_not_sealed(said: Said, *, node: KeyFingerprint, ring: Keyring, agent: st
 
 
 def why_not_decrypted(
-    said: Said, *, key_ids: Iterable[str], ring: Keyring, home: Path, agent: str
+    said: Said,
+    *,
+    key_ids: Iterable[str],
+    ring: Keyring,
+    home: Path,
+    agent: str,
+    passphrase: str = SETTINGS.passphrase,
 ) -> PgkeepError | None:
     """Whether that run decrypted a message to its end, and nothing in it had been changed."""
     if said.killed or not said.has("ENC_TO", "NODATA"):
@@ -55,7 +62,9 @@ def why_not_decrypted(
         return None
     if said.has("DECRYPTION_KEY", "DECRYPTION_INFO"):
         return _damaged("it was changed or cut short", said) if said.has("DECRYPTION_FAILED") else _ended(said)
-    if locked := why_no_private_key(said, agent=agent, key="a private key that opens this message"):
+    if locked := why_no_private_key(
+        said, agent=agent, key="a private key that opens this message", passphrase=passphrase
+    ):
         return locked
     if said.has("NO_SECKEY"):
         return _no_private_key(key_ids, ring, home=home, agent=agent)
@@ -76,14 +85,16 @@ def why_not_trusted(said: Said, *, trust: Trust, ring: Keyring, home: Path) -> P
     return _damaged("gpg was not content with it", said) if said.returncode else None
 
 
-def why_no_private_key(said: Said, *, agent: str, key: str) -> PgkeepError | None:
-    """A private key is there, or may be, but could not be used."""
+def why_no_private_key(
+    said: Said, *, agent: str, key: str, passphrase: str = SETTINGS.passphrase
+) -> PgkeepError | None:
+    """A private key is there, or may be, but could not be used. `passphrase`: how the file with it is named."""
     if any(failure.wrong_passphrase for failure in said.failures):
-        return ConfigError(f"the passphrase of {key} is wrong", next_step="correct the file with the passphrase")
+        return ConfigError(f"the passphrase of {key} is wrong", next_step=f"correct the file that {passphrase} names")
     if any(failure.nobody_to_ask for failure in said.failures):
         return ConfigError(
             f"{key} has a passphrase, and nobody could be asked for it",
-            next_step="name a file with the passphrase (passphrase_file), or unlock the key in gpg-agent",
+            next_step=f"name a file with the passphrase ({passphrase}), or unlock the key in gpg-agent",
         )
     if agent and any(failure.agent_is_gone for failure in said.failures):
         return ConfigError(f"gpg-agent does not start, so {key} cannot be used", next_step=agent)

@@ -74,7 +74,7 @@ def _refused(server: Server, dbname: str, said: str) -> PgkeepError:
     if state in REFUSED_ROLE:
         return ConfigError(
             f"{server.label} does not let role {server.user!r} into {dbname!r}: {said}",
-            next_step="correct role or password in the connection, or grant it CONNECT on the database",
+            next_step="correct role or password (in the connection, or PGPASSWORD), or grant it CONNECT there",
         )
     if state == NO_CONNECTIONS:
         return ConfigError(
