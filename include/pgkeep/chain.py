@@ -62,7 +62,7 @@ def full_cuts(journal: Journal) -> set[Cut]:
     return {entry.backup.cut for entry in journal.entries if entry.backup.kind == "full"}
 
 
-def places(journal: Journal) -> Mapping[int, int]:
+def order(journal: Journal) -> Mapping[int, int]:
     """The place of every entry in the order of what they show: by entry number, a number that may repeat.
 
     A full backup shows the end of a link, though it may be recorded long after it. Where that link is gone, the version
@@ -78,15 +78,15 @@ def places(journal: Journal) -> Mapping[int, int]:
 
 
 def rank(entry: Entry, order: Mapping[int, int]) -> tuple[int, int]:
-    """What to sort entries by, where `order` is the journal's `places`: oldest first."""
+    """What to sort entries by, where `order` is the journal's: oldest first."""
     return order[entry.sequence], entry.sequence
 
 
 def fulls(journal: Journal) -> tuple[Entry, ...]:
     """The full backups in the order of what they show, oldest first. Raises Corrupted: the chain is broken."""
-    order = places(journal)
+    places = order(journal)
     found = (entry for entry in journal.entries if entry.backup.kind == "full")
-    return tuple(sorted(found, key=lambda full: rank(full, order)))
+    return tuple(sorted(found, key=lambda full: rank(full, places)))
 
 
 def proven(journal: Journal) -> tuple[Entry, ...]:

@@ -176,7 +176,7 @@ class Findings:
 
 def carrying(journal: Journal, full: Entry) -> RecoveryPlan | None:
     """The way to a full backup's moment from the one before it, by the changes alone. None: nothing carries so far."""
-    order = chain.places(journal)
+    order = chain.order(journal)
     before = [other for other in chain.fulls(journal) if order[other.sequence] < order[full.sequence]]
     if not before:
         return None

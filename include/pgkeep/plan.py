@@ -104,7 +104,7 @@ def _to_latest(journal: Journal, point: Point) -> RecoveryPlan:
     """The latest moment to which there is a way: between a gap and its full backup there is none to the last entry."""
     journal.entry()  # without any at all, that is what has to be said
     # In the chain's order: a clock may have been wrong. A full backup is recorded after what begins at its moment.
-    order = chain.places(journal)
+    order = chain.order(journal)
     moments = sorted(journal.entries, key=lambda entry: chain.rank(entry, order), reverse=True)
     for entry in () if point.base else moments:
         with contextlib.suppress(NotRestorable):

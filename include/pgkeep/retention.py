@@ -139,7 +139,7 @@ def _keep_span(
     journal: Journal, whole: Journal, policy: Policy, proven: Entry, reasons: Mapping[int, list[str]]
 ) -> None:
     """`whole`: the journal without what is lost, for no way may lead through that."""
-    ways, order = bases(whole), chain.places(journal)
+    ways, order = bases(whole), chain.order(journal)
     needed = {"the newest proven full backup": proven, "the newest moment": plan(whole, Point()).base}
     moments = sorted((e for e in whole.entries if e.sequence in ways), key=lambda entry: chain.rank(entry, order))
     for moment in last_of_each(moments, policy.hourly, _prefix(13)):

@@ -313,7 +313,7 @@ def test_no_plan_ever_loses_the_only_proven_chain(before: Journal, policy: Polic
 
 def newest(fulls: Sequence[int], of: Journal) -> list[int]:
     """The one of them that shows the latest moment, in the chain's order."""
-    order = chain.places(of)
+    order = chain.order(of)
     return sorted(fulls, key=lambda full: (order[full], full))[-1:]
 
 

@@ -68,7 +68,7 @@ def judged(found: Sequence[Fact], concerns: Sequence[Concern]) -> tuple[tuple[Fa
 def _newest(way: RecoveryPlan, journal: Journal, age: Callable[[Instant], str]) -> Fact:
     shown = way.last.backup.cut.time
     steps = f", and the changes up to entry {way.last.sequence}" if way.steps else ""
-    order = chain.places(journal)  # not by the times: a clock may have been wrong
+    order = chain.order(journal)  # not by the times: a clock may have been wrong
     last = max(journal.entries, key=lambda entry: chain.rank(entry, order))
     lost = order[last.sequence] > order[way.last.sequence]
     return Fact(
