@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import requests
 
-from pgkeep.errors import ConfigError
-from pgkeep.sandbox import peer_homes
+from pgkeep.errors import ConfigError, Unavailable
+from pgkeep.sandbox import first_pin, peer_homes, peer_servers, processes
 from pgkeep.sandbox.peer_settings import Json, Peer, cluster_config, kubo_config, loopback, swarm_key
+from pgkeep.sandbox.place import State
 
 BASE: Json = {
     "Identity": {"PeerID": "12D3KooWown", "PrivKey": "private"},
@@ -162,6 +164,41 @@ def test_a_peer_without_identity_is_named(root: Path) -> None:
     (root / "peer-2/cluster/identity.json").unlink()
     with pytest.raises(ConfigError, match="peer-2 has no readable identity"):
         peer_homes.configure_below(root, wanted())
+
+
+def test_what_is_wiped_is_made_anew_and_nothing_that_is_left_is_lost(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = list[str]()
+
+    def make(new: peer_homes.PeerHome, program: Path, *_: str) -> None:
+        folder = new.ipfs if program.name == "ipfs" else new.cluster
+        folder.mkdir(parents=True)
+        made.append(program.name)
+
+    monkeypatch.setattr(peer_homes, "_run", make)
+    home = peer_homes.PeerHome(directory=root / "peer-2")
+    (home.ipfs / "config").unlink()
+    peer_homes.initialise(home, Path("/programs"))
+    assert made == ["ipfs"]
+    (home.ipfs / "blocks").mkdir()
+    peer_homes.initialise(home, Path("/programs"))
+    assert made == ["ipfs"]
+    with pytest.raises(ConfigError, match=r"peer-2 has no readable identity in .*Next: move .*/peer-2/ipfs away"):
+        home.identities()
+
+
+def test_a_peer_that_does_not_let_go_of_the_first_pin_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(first_pin, "_done", lambda _session, method, _server: method == "POST")
+    monkeypatch.setattr(first_pin, "_left", lambda *_: [])
+    again = list[str]()
+    monkeypatch.setattr(processes, "stop", lambda _run, server: again.append(server.name))
+    monkeypatch.setattr(processes, "ensure", lambda _run, server: True)
+    state = State(ports={}, ipfs_programs="/programs")
+    clusters = peer_servers.servers(tmp_path, state)[peer_servers.COUNT :]
+    with requests.Session() as session, pytest.raises(Unavailable, match=r"^cluster-1 does not hear of pins"):
+        first_pin.require(session, clusters, tmp_path, lambda _: None)
+    assert again == ["cluster-1"] * first_pin.TRIES
 
 
 def test_secrets_do_not_show() -> None:

@@ -31,6 +31,7 @@ def require(session: requests.Session, clusters: Sequence[Server], run: Path, re
         if not deaf and _done(session, "DELETE", clusters[0]):
             _left(session, clusters, _has_let_go)
             return
+        deaf = deaf or clusters[:1]  # it has taken the pin, and does not let go of it
         for server in deaf:
             processes.stop(run, server)
             processes.ensure(run, server)

@@ -35,15 +35,22 @@ class PeerHome:
 
     def identities(self) -> tuple[str, str]:
         """(Kubo's id, the cluster peer's id). Raises ConfigError when the peer was not initialised."""
-        try:
-            kubo = json.loads((self.ipfs / "config").read_text(encoding="utf-8"))["Identity"]["PeerID"]
-            cluster = json.loads((self.cluster / "identity.json").read_text(encoding="utf-8"))["id"]
-        except (OSError, ValueError, KeyError) as error:
-            raise ConfigError(
-                f"the peer in {self.directory} has no readable identity ({type(error).__name__})",
-                next_step="initialise it: ipfs init --empty-repo; ipfs-cluster-service init --consensus crdt",
-            ) from error
-        return str(kubo), str(cluster)
+        return _identity(self.ipfs / "config", "Identity", "PeerID"), _identity(self.cluster / "identity.json", "id")
+
+
+def _identity(file: Path, *keys: str) -> str:
+    """What stands in that file under these keys. Raises ConfigError."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        for key in keys:
+            found = found[key]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"the peer in {file.parent.parent} has no readable identity in {file} ({type(error).__name__})",
+            next_step=f"move {file.parent} away, and start again: it is initialised anew, and has its copies from the "
+            "other peers",
+        ) from error
+    return str(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,17 +65,22 @@ class Shared:
 
 
 def initialise(home: PeerHome, programs: Path) -> None:
-    """Makes both identities if they are not there, each wholly or not at all. Raises Unavailable if that fails."""
+    """Makes both identities if nothing is there, each wholly or not at all. Raises Unavailable if that fails."""
     make_private_directory(home.directory)
     new = PeerHome(directory=home.directory / ".new")
     shutil.rmtree(new.directory, ignore_errors=True)
-    if not home.ipfs.exists():
+    if _is_free(home.ipfs):
         _run(new, programs / "ipfs", "init", "--empty-repo")
         new.ipfs.rename(home.ipfs)
-    if not home.cluster.exists():
+    if _is_free(home.cluster):
         _run(new, programs / "ipfs-cluster-service", "init", "--consensus", "crdt")
         new.cluster.rename(home.cluster)
     shutil.rmtree(new.directory, ignore_errors=True)
+
+
+def _is_free(folder: Path) -> bool:
+    """Nothing is there that could be lost."""
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
 
 
 def _run(home: PeerHome, *argv: str | Path) -> None:
