@@ -80,7 +80,7 @@ def test_peers_that_are_slow_hold_no_list_up(monkeypatch: pytest.MonkeyPatch, ca
 
 
 def test_an_unfinished_backup_is_gone_on_with_by_its_own_configuration_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     world = World()
@@ -100,3 +100,7 @@ def test_an_unfinished_backup_is_gone_on_with_by_its_own_configuration_only(
         pending(world.site("shop")).read()
     pending(site).forget()
     assert not list((tmp_path / "pgkeep").iterdir())
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    pending(site).write(sealed)
+    assert "cannot be written (Not a directory): this backup cannot be gone on with" in caplog.text

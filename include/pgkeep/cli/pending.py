@@ -3,6 +3,7 @@
 Airflow keeps such records itself. The file holds names, sizes and digests, no secrets and no data.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from pgkeep.cli import state_files
 from pgkeep.errors import ConfigError
 from pgkeep.model import KeyFingerprint, PeerId, Sealed
 from pgkeep.site import Site
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,11 @@ class Pending:
         return sealed
 
     def write(self, sealed: Sealed) -> None:
-        """Keeps it for its user only, whole or not at all."""
-        state_files.write(self.path, records.to_bytes(sealed))
+        """Keeps it for its user only, whole or not at all. A backup does not fail for want of a note about it."""
+        try:
+            state_files.write(self.path, records.to_bytes(sealed))
+        except OSError as error:
+            log.warning("%s cannot be written (%s): this backup cannot be gone on with", self.path, error.strerror)
 
     def forget(self) -> None:
         """It is recorded now."""
