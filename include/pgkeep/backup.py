@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from pgkeep import chain, journal, records
 from pgkeep import copies as copies_of
-from pgkeep.copies import ciphertext, patiently
+from pgkeep.copies import Ciphertext, ciphertext, patiently
 from pgkeep.errors import Corrupted, Disturbed, NotRestorable
 from pgkeep.journal import Head, Journal
 from pgkeep.journal_store import JournalStore
@@ -129,8 +129,7 @@ def ask(sealed: Sealed, vault: Vault, *, copies: int) -> None:
 
 def require_claims(sealed: Sealed, vault: Vault, *, copies: int) -> None:
     """Raises NotReplicated unless enough distinct peers are said to hold every part. Reads no bytes, proves nothing."""
-    for part in sealed.backup.parts:
-        copies_of.require_claims(ciphertext(part), vault, copies=copies)
+    copies_of.require_claims(_ciphertexts(sealed), vault, copies=copies)
 
 
 def confirm(sealed: Sealed, vault: Vault, *, copies: int) -> Replicated:
@@ -138,11 +137,12 @@ def confirm(sealed: Sealed, vault: Vault, *, copies: int) -> Replicated:
 
     Raises NotReplicated with what each peer says, Unavailable.
     """
-    require_claims(sealed, vault, copies=copies)  # all of them, before anything large is read
-    holders = {
-        str(part.cid): copies_of.proven_copies(ciphertext(part), vault, copies=copies) for part in sealed.backup.parts
-    }
+    holders = copies_of.proven_copies(_ciphertexts(sealed), vault, copies=copies)
     return Replicated(sealed=sealed, copies=copies, holders=holders)
+
+
+def _ciphertexts(sealed: Sealed) -> list[Ciphertext]:
+    return [ciphertext(part) for part in sealed.backup.parts]
 
 
 def record(replicated: Replicated, source: Source, journals: JournalStore, vault: Vault) -> Entry:
@@ -158,7 +158,7 @@ def record(replicated: Replicated, source: Source, journals: JournalStore, vault
             journals.secure(head)
             return known
         chain.require_next(backup, after=head.journal)
-        _require_kept(backup, head.journal, vault)
+        _require_kept(backup, head.journal)
         require_claims(replicated.sealed, vault, copies=replicated.copies)  # a sweep may have come before a late run
         entry = journal.new_entry(replicated, after=head.journal, now=now())
         _keep_number_true(entry, vault)
@@ -206,10 +206,10 @@ def _refused(part: Part, why: str) -> Corrupted:
     )
 
 
-def _require_kept(backup: Backup, known: Journal, vault: Vault) -> None:
+def _require_kept(backup: Backup, known: Journal) -> None:
     """A task that is cleared long after its time must not name again what the journal has stopped naming (I1, I4).
 
-    Raises NotRestorable, NotReplicated.
+    Raises NotRestorable.
     """
     for part in backup.parts:
         if part.cid in known.leaving:
@@ -217,7 +217,6 @@ def _require_kept(backup: Backup, known: Journal, vault: Vault) -> None:
                 f"{part.name} ({part.cid}) has left the journal of {backup.database}, and is being let go of",
                 next_step="nothing: it was a backup, and it has been retired; see pgkeep list",
             )
-        copies_of.require_claims(ciphertext(part), vault, copies=1)
 
 
 def _keep_number_true(entry: Entry, vault: Vault) -> None:

@@ -86,23 +86,33 @@ def holding(holders: Iterable[Holder]) -> list[Holder]:
     return list({holder.peer: holder for holder in holders if holder.holds}.values())
 
 
-def require_claims(wanted: Ciphertext, vault: Holdings, *, copies: int) -> None:
-    """Raises NotReplicated, with what each peer says, if fewer than `copies` are said to hold it. Reads no bytes."""
-    holders = holders_of(wanted.cid, vault)
-    have = len(holding(holders))
-    if have < copies:
-        status = {holder.name: holder.status for holder in holders}
-        raise _too_few(wanted, have=have, want=copies, status=status)
+def require_claims(wanted: Sequence[Ciphertext], vault: Holdings, *, copies: int) -> Mapping[Cid, Sequence[Holder]]:
+    """What the cluster says of each of them. Reads no bytes, proves nothing.
 
-
-def proven_copies(wanted: Ciphertext, vault: Holdings, *, copies: int) -> tuple[Copy, ...]:
-    """The distinct peers that have the object. One that can be asked counts only by giving its very bytes back.
-
-    Raises NotReplicated, Unavailable.
+    Raises NotReplicated, with what each peer says, if fewer than `copies` are said to hold one; Unavailable,
+    ConfigError.
     """
-    require_claims(wanted, vault, copies=copies)
+    said = vault.holders([one.cid for one in wanted])
+    for one in wanted:
+        have = len(holding(said[one.cid]))
+        if have < copies:
+            status = {holder.name: holder.status for holder in said[one.cid]}
+            raise _too_few(one, have=have, want=copies, status=status)
+    return said
+
+
+def proven_copies(wanted: Sequence[Ciphertext], vault: Holdings, *, copies: int) -> Mapping[str, tuple[Copy, ...]]:
+    """By CID, the distinct peers that have the object. One that can be asked counts only by giving its very bytes back.
+
+    All are claimed before anything large is read. Raises NotReplicated, Unavailable, ConfigError.
+    """
+    said = require_claims(wanted, vault, copies=copies)
+    return {str(one.cid): _proven(one, holding(said[one.cid]), vault, copies=copies) for one in wanted}
+
+
+def _proven(wanted: Ciphertext, claimed: Sequence[Holder], vault: Holdings, *, copies: int) -> tuple[Copy, ...]:
     places = askable(vault)
-    proofs = {holder: _proof(wanted, vault, places.get(holder.peer)) for holder in claimed(wanted.cid, vault)}
+    proofs = {holder: _proof(wanted, vault, places.get(holder.peer)) for holder in claimed}
     held = [
         Copy(peer=holder.peer, name=holder.name, read_back=proof == READ_BACK)
         for holder, proof in proofs.items()

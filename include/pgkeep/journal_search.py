@@ -48,7 +48,7 @@ class JournalSearch:
         """
         versions = self.versions(listing)
         if accept is not None and is_cid(accept) and not any(accept in cids for cids in versions.values()):
-            return self.locate(Cid(accept), None)[0]
+            return self.find(Cid(accept), None)[0]
         if not versions:
             raise self._no_journal(listing)
         for peer, reason in listing.silent.items():
@@ -72,30 +72,30 @@ class JournalSearch:
         heads, refused = list[Head](), list[PgkeepError]()
         for cid in sorted(cids):
             try:
-                heads.append(self.locate(cid, sequence)[0])
+                heads.append(self.find(cid, sequence)[0])
             except (Corrupted, Unavailable, ConfigError) as error:
                 refused.append(error)
         return heads, refused
 
-    def read(self, cid: Cid, sequence: int | None, *, at: Place) -> Journal:
-        """The version in that object, as that place gives it. Raises Corrupted, Unavailable, ConfigError."""
-        text = b"".join(self.sealer.open(limited(self.vault.read(cid, at=at))))
-        return journal.read(text, database=self.database, sequence=sequence)
+    def read(self, cid: Cid, sequence: int | None, *, at: Place) -> tuple[Head, bytes]:
+        """The version in that object, as that place gives it, and the very bytes of the object.
 
-    def locate(self, cid: Cid, sequence: int | None) -> tuple[Head, Place]:
-        """The version in that object, and the first place that has it whole and valid; else raises the most telling
-        refusal: Corrupted, Unavailable, ConfigError.
+        Raises Corrupted, Unavailable, ConfigError.
         """
-        refusal: PgkeepError = Unavailable(f"{cid} is nowhere", next_step="bring more peers back")
+        sealed = b"".join(limited(self.vault.read(cid, at=at)))
+        text = b"".join(self.sealer.open(iter([sealed])))
+        return Head(journal=journal.read(text, database=self.database, sequence=sequence), cid=cid), sealed
+
+    def find(self, cid: Cid, sequence: int | None) -> tuple[Head, bytes]:
+        """As `read`, from the first place that has it whole and valid; else raises the most telling refusal."""
+        refusals: list[PgkeepError] = [Unavailable(f"{cid} is nowhere", next_step="bring more peers back")]
         for place in self.vault.places():
             try:
-                return Head(journal=self.read(cid, sequence, at=place), cid=cid), place
-            except Unavailable as error:
+                return self.read(cid, sequence, at=place)
+            except (Unavailable, ConfigError, Corrupted) as error:
                 log.info("%s cannot be read at %s: %s", cid, place.name, error)
-                refusal = refusal if isinstance(refusal, Corrupted) else error
-            except Corrupted as error:
-                refusal = error
-        raise refusal
+                refusals.append(error)
+        raise max(refusals, key=lambda error: (isinstance(error, Corrupted), not isinstance(error, Unavailable)))
 
     def _version(self, sequence: int, versions: Versions) -> Head:
         heads, refused = self.sift(sequence, versions[sequence])

@@ -6,14 +6,14 @@ somebody else published the same number. Only then it counts.
 """
 
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from pgkeep import journal, records
 from pgkeep.copies import Ciphertext, patiently, proven_copies
 from pgkeep.errors import ConfigError, Corrupted, JournalMovedOn, Unavailable
 from pgkeep.journal import Head, Journal
-from pgkeep.journal_search import JournalSearch, limited
+from pgkeep.journal_search import JournalSearch
 from pgkeep.meter import Meter
 from pgkeep.model import Cid, Entry, Part, Verdict, now
 from pgkeep.pin_names import draft_name, is_draft, journal_name, recorded_name
@@ -120,7 +120,7 @@ class JournalStore:
         name = f"version {version.sequence} of the journal"
         cid = self.vault.add(sealed, name=draft_name(self.database, sequence=version.sequence))
         stored = Ciphertext(name=name, cid=cid, size=sealed.size, digest=sealed.digest)
-        if self.search.read(cid, version.sequence, at=self.vault.own()) != version:
+        if self.search.read(cid, version.sequence, at=self.vault.own())[0].journal != version:
             raise Corrupted(
                 f"{stored} reads back different from what was written", next_step="check the own peer's disk"
             )
@@ -136,19 +136,16 @@ class JournalStore:
         return new
 
     def measured(self, head: Head) -> Ciphertext:
-        """A version found, measured where it is valid. Raises as `JournalSearch.locate`."""
-        read = Meter(self._valid(head))
+        """A version found, measured as it was read and found valid. Raises as `JournalSearch.find`."""
+        read = Meter([self.sealed(head)])
         read.drain()
         name = f"version {head.journal.sequence} of the journal"
         return Ciphertext(name=name, cid=head.cid, size=read.size, digest=read.digest)
 
     def sealed(self, head: Head) -> bytes:
-        """The object of a version, byte for byte. Raises as `JournalSearch.locate`."""
-        return b"".join(self._valid(head))
-
-    def _valid(self, head: Head) -> Iterator[bytes]:
-        _, place = self.search.locate(head.cid, head.journal.sequence)
-        return limited(self.vault.read(head.cid, at=place))
+        """The object of a version, byte for byte, as it was read and found valid. Raises as `JournalSearch.find`."""
+        _, found = self.search.find(head.cid, head.journal.sequence)
+        return found
 
     def _replicate(self, version: Ciphertext, sequence: int) -> None:
         """In the end every Kubo that can be asked knows the name: it is found there if the pinset is ever lost."""
@@ -156,7 +153,7 @@ class JournalStore:
 
         def attempt() -> None:
             self.vault.pin(version.cid, name=name, copies=self.copies)
-            proven_copies(version, self.vault, copies=self.copies)
+            proven_copies([version], self.vault, copies=self.copies)
 
         patiently(attempt, patience=self.patience)
         self.vault.label(version.cid, name=name)

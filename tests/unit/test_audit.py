@@ -1,6 +1,6 @@
 """The audit over the doubles: what it reads, mends, multiplies, sweeps, remembers and says."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from fix_audit import AuditedNode
 from pgkeep import backup, records, sentences
 from pgkeep.audit import Report, ledger
-from pgkeep.errors import ConfigError, Corrupted, NotReplicated, Unavailable
+from pgkeep.errors import ConfigError, Corrupted, NotReplicated, PgkeepError, Unavailable
 from pgkeep.model import Cid, Entry, KeyFingerprint
 from pgkeep.pin_names import audit_name, draft_name, journal_name, part_name, recorded_name
-from pgkeep.ports import Listing, Place
+from pgkeep.ports import Holder, Listing, Place
 from pgkeep.retirement import confirmed
 from pgkeep.testing import MemorySource, MemoryVault
 
@@ -556,6 +556,43 @@ def test_a_peer_that_cannot_be_asked_is_claimed_only() -> None:
     bob = next(peer for peer in report.peers if peer.name == "bob")
     assert (bob.asked, bob.objects, bob.read) == (False, report.objects, 0)
     assert "as the cluster claims" in said(report)
+
+
+@pytest.mark.parametrize("questions", [1, 2, 3])
+def test_what_was_read_is_told_and_kept_though_the_cluster_goes_silent_meanwhile(questions: int) -> None:
+    """Its daemons are restarted while bytes are read: the Kubos go on answering."""
+
+    class Silenced(MemoryVault):
+        left = 1000
+
+        def holders(self, cids: Collection[Cid]) -> Mapping[Cid, Sequence[Holder]]:
+            self._count()
+            return super().holders(cids)
+
+        def pin(self, cid: Cid, *, name: str, copies: int) -> None:
+            self._count()
+            super().pin(cid, name=name, copies=copies)
+
+        def _count(self) -> None:
+            if self.left == 0:
+                raise Unavailable("no cluster peer answers", next_step="start one")
+            self.left -= 1
+
+    vault = Silenced()
+    node = AuditedNode(memory=vault)
+    cid, other = dump(node.full()), dump(node.full())
+    node.peer("bob").flip(cid)
+    node.peer("carol").worn = True
+    node.peer("carol").lose(other)
+    del vault.cluster[node.named("journal")[0]]
+    vault.left = questions
+    report = node.audit()
+    with pytest.raises(PgkeepError):
+        report.require_well()
+    assert {(repair.peer, repair.cid) for repair in report.repairs} >= {("bob", cid)}
+    assert any(problem.cid == other and "carol is damaged" in problem.what for problem in report.problems)
+    assert not any(problem.lost for problem in report.problems)
+    assert ledger.known(node.journals.search, node.journals.search.listing()).number == report.number == 1
 
 
 def test_nobody_answers(node: AuditedNode) -> None:

@@ -163,6 +163,14 @@ def test_two_cluster_peers_on_one_kubo_are_one_holder() -> None:
     assert [(holder.peer, holder.holds) for holder in holders] == [("K1", True), ("K2", True), ("member3", False)]
 
 
+def test_an_object_that_is_left_out_of_an_answer_is_not_held_by_nobody() -> None:
+    """What fails for one of many stands in a trailer, X-Stream-Error, of a 200 (ipfs-cluster 1.1.6, GET /pins)."""
+    body = f'{{"cid": "{CID}", "name": "n", "allocations": [], "peer_map": {{}}}}'.encode()
+    other = Cid("bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy")
+    with server(200, body) as url, pytest.raises(Unavailable, match=f"does not say who holds {other}"):
+        Cluster(Endpoint(url=url)).claims([CID, other])
+
+
 def test_a_vault_without_any_cluster_connection_is_only_read() -> None:
     vault = IpfsVault([PeerAddress(name="a", kubo=SOMEWHERE, cluster=None)])
     with pytest.raises(ConfigError, match=r"can be read, not written.*--cluster URL"):

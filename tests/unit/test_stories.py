@@ -1,5 +1,6 @@
 """The stories over the doubles: a backup is made, found again and brought back, on good days and on bad ones."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -72,6 +73,26 @@ def test_a_backup_comes_back(world: World) -> None:
     assert target.leftovers == 0
     backup.release(entry, world.source, world.journals)
     assert world.source.released == [1]
+
+
+def test_a_version_is_measured_and_mailed_as_it_was_found_valid(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often a peer gives its end too early, or has a door that lets nobody in."""
+    world.full()
+    head = world.journals.head()
+    whole, read, times = world.vault.peers[0].objects[head.cid], MemoryVault.read, itertools.count()
+
+    def odd(vault: MemoryVault, cid: Cid, *, at: Place) -> Iterator[bytes]:
+        if at.name == "alice" and next(times) % 2:
+            yield from itertools.islice(read(vault, cid, at=at), 1)
+        elif at.name == "alice":
+            raise ConfigError("alice refuses our login", next_step="correct it")
+        else:
+            yield from read(vault, cid, at=at)
+
+    monkeypatch.setattr(MemoryVault, "read", odd)
+    for _ in range(4):
+        assert world.journals.sealed(head) == whole
+        assert world.journals.measured(head).size == len(whole)
 
 
 def test_every_part_is_pinned_under_its_name_on_every_peer(world: World) -> None:

@@ -5,7 +5,7 @@ A copy counts as mended only when that very peer has given the very bytes again.
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pgkeep.audit.findings import Findings
@@ -13,7 +13,7 @@ from pgkeep.audit.holdings import Held, Kept, Standing, standings_of
 from pgkeep.audit.ledger import Ledger
 from pgkeep.audit.report import Problem
 from pgkeep.copies import askable, gives_whole, holders_of, holding, patiently, require_claims, whole_copy
-from pgkeep.errors import Corrupted, NotReplicated, PgkeepError, Unavailable
+from pgkeep.errors import ConfigError, Corrupted, NotReplicated, PgkeepError, Unavailable
 from pgkeep.meter import unwatched
 from pgkeep.model import Cid
 from pgkeep.ports import Holder, Place, Vault, Watch
@@ -32,11 +32,13 @@ LOST = "see docs/operating.md, 'What is lost'; the next full backup takes its pl
 class Proofs:
     """What was read in this audit, and what came of it. `patience`: seconds for all copies that are made anew.
 
-    `ledger`: what earlier audits have read. `sound`: objects of which a whole copy was seen.
+    `ledger`: what earlier audits have read. `said`: by object, what the cluster said of it when the audit began.
+    `sound`: objects of which a whole copy was seen.
     """
 
     vault: Vault
     ledger: Ledger
+    said: Mapping[Cid, Sequence[Holder]]
     findings: Findings
     patience: float
     watch: Watch
@@ -72,7 +74,11 @@ class Proofs:
             self._fetch(held, how="replaced what was rotten")
         self._give_up(held for held in sick if held in self.damaged)
         touched = tuple(dict.fromkeys(held.kept for held in sick))
-        again = dict(zip(touched, standings_of(touched, self.vault), strict=True))
+        try:
+            again = dict(zip(touched, standings_of(touched, self.vault), strict=True))
+        except (Unavailable, ConfigError) as error:
+            log.warning("what the cluster says after the repairs is not known: %s", error.what)
+            return tuple(standings)
         return tuple(again.get(found.kept, found) for found in standings)
 
     def multiply(self, standings: Iterable[Standing]) -> None:
@@ -221,7 +227,7 @@ class Proofs:
         kept = found.kept
         try:
             self.vault.pin(kept.cid, name=kept.pin, copies=self.copies)
-        except Unavailable as error:
+        except (Unavailable, ConfigError) as error:
             self._short(kept, self._said(kept), error.what)
             return False
         return True
@@ -229,12 +235,12 @@ class Proofs:
     def _await(self, before: Standing, *, patience: float) -> None:
         kept = before.kept
         try:
-            patiently(lambda: require_claims(kept.wanted, self.vault, copies=self.copies), patience=patience)
-        except (NotReplicated, Unavailable):
+            patiently(lambda: require_claims([kept.wanted], self.vault, copies=self.copies), patience=patience)
+            [now] = standings_of([kept], self.vault)
+        except (NotReplicated, Unavailable, ConfigError):
             self._short(kept, self._said(kept))
             return
         self._label(kept)
-        [now] = standings_of([kept], self.vault)
         new = [held for held in now.held if held not in before.held]
         for held in new:
             if self._is_whole(held):
@@ -245,7 +251,7 @@ class Proofs:
     def _label(self, kept: Kept) -> None:
         try:
             self.vault.label(kept.cid, name=kept.label)
-        except Unavailable as error:
+        except (Unavailable, ConfigError) as error:
             log.warning("%s has no name in the Kubos yet: %s", kept.wanted, error.what)
 
     def _claimed_anew(self, before: Standing, now: Standing) -> None:
@@ -254,7 +260,12 @@ class Proofs:
                 log.info("%s is replicated anew to %s, as the cluster says", now.kept.wanted, holder.name)
 
     def _said(self, kept: Kept) -> Sequence[Holder]:
-        return holders_of(kept.cid, self.vault)
+        """What the cluster says now; if it is silent, what it said before: what was read is not to be for nothing."""
+        try:
+            return holders_of(kept.cid, self.vault)
+        except (Unavailable, ConfigError) as error:
+            log.warning("what the cluster says of %s is not known any more: %s", kept.wanted, error.what)
+            return self.said[kept.cid]
 
     def _short(self, kept: Kept, holders: Sequence[Holder], why: str = "") -> None:
         """Too few copies, or none at all: then somebody has to know that now."""

@@ -58,6 +58,7 @@ class Audit:
         proofs = Proofs(
             vault=self.vault,
             ledger=scene.ledger,
+            said={found.kept.cid: found.said for found in scene.standings},
             findings=Findings(copies=self.journals.copies),
             patience=self.patience,
             watch=self.watch,

@@ -123,15 +123,20 @@ class Cluster:
         return wanted
 
     def claims(self, cids: Sequence[Cid]) -> Mapping[Cid, Sequence[Claim]]:
-        """What every peer says of each of these objects. An object nobody knows has no copy that counts."""
+        """What every peer says of each of these objects; also of one that is in no pinset."""
         # Not the answer's own allocations: while a change spreads they are those of whoever answered first.
         pins = self.pins() if len(cids) > TOGETHER else filter(None, map(self.find, cids))
         allocated = {pin.cid: pin.allocations for pin in pins}
         groups = [cids[i : i + TOGETHER] for i in range(0, len(cids), TOGETHER)]
         with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
             said = dict(chain.from_iterable(pool.map(self._statuses, groups)))
+        if missing := [cid for cid in cids if cid not in said]:  # what failed stands in a trailer that nobody shows
+            raise Unavailable(
+                f"{self} does not say who holds {missing[0]}, nor {len(missing) - 1} others of {len(cids)}",
+                next_step="see that daemon's log; then run it again",
+            )
         return {
-            cid: [_claim(who, one, allocated=who in allocated.get(cid, ())) for who, one in said.get(cid, {}).items()]
+            cid: [_claim(who, one, allocated=who in allocated.get(cid, ())) for who, one in said[cid].items()]
             for cid in cids
         }
 
