@@ -72,12 +72,12 @@ def claimed_copies(entries: Sequence[Entry], holdings: Holdings) -> Mapping[int,
 
 
 def claimed(cid: Cid, vault: Holdings) -> list[Holder]:
-    """The distinct peers that are said to hold an object, which proves nothing. Raises Unavailable."""
+    """The distinct peers that are said to hold an object, which proves nothing. Raises as `holders_of`."""
     return holding(holders_of(cid, vault))
 
 
 def holders_of(cid: Cid, vault: Holdings) -> Sequence[Holder]:
-    """What the cluster says of each peer, for one object. Raises Unavailable."""
+    """What the cluster says of each peer, for one object. Raises Unavailable, ConfigError."""
     return vault.holders([cid])[cid]
 
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgkeep import records
-from pgkeep.audit.holdings import Held, Kept
 from pgkeep.audit.ledger import FORMAT, Ledger, Sight, blank, following, merged
 from pgkeep.audit.litter import is_ripe
+from pgkeep.audit.standing import Held, Kept
 from pgkeep.audit.turns import due, todays
 from pgkeep.copies import Ciphertext
 from pgkeep.model import Cid, Digest, Instant, PeerId, instant

@@ -88,17 +88,24 @@ def test_an_unfinished_backup_is_gone_on_with_by_its_own_configuration_only(
     sealed = backup.check(site.full(origin=ORIGIN, patience=0.0, watch=unwatched), site.sealer, site.vault)
     pending(site).write(sealed)
     assert pending(world.site("shop")).read() == sealed
-    assert pending(site).path.stat().st_mode & 0o777 == 0o600
+    assert pending(site).path("full").stat().st_mode & 0o777 == 0o600
+    pending(site).write(replace(sealed, backup=replace(sealed.backup, kind="changes")))
+    assert pending(site).read() == sealed, "an hour's changes do not take its place"
     elsewhere = World()
     elsewhere.vault.peers.reverse()
     world.sealer = replace(world.sealer, signer=KeyFingerprint("B" * 40))
     for other in (elsewhere.site("shop"), world.site("shop")):
-        with pytest.raises(ConfigError, match=r"no unfinished backup of shop is known here.*pgkeep backup shop --full"):
+        with pytest.raises(ConfigError, match=r"no unfinished backup of shop is known here.*pgkeep backup shop"):
             pending(other).read()
     world.sealer = replace(MemorySealer(), recipients=(KeyFingerprint("C" * 40),))
     with pytest.raises(ConfigError, match="is not encrypted for the keys configured now"):
         pending(world.site("shop")).read()
-    pending(site).forget()
+    pending(site).forget(sealed)
+    site_file = pending(site).path("changes")
+    site_file.write_bytes(b"")
+    with pytest.raises(ConfigError, match=f"{site_file} is no note of a backup.*remove that file"):
+        pending(site).read()
+    pending(site).forget(replace(sealed, backup=replace(sealed.backup, kind="changes")))
     assert not list((tmp_path / "pgkeep").iterdir())
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))

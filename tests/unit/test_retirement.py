@@ -164,7 +164,7 @@ def test_what_was_retired_is_never_named_again(world: World) -> None:
     world.drill()
     let_go(world)
     assert not parts(first) & set(world.journal.leaving), "long forgotten"
-    with pytest.raises(NotReplicated, match="has 0 of 1 copies"):
+    with pytest.raises(NotReplicated, match="has 0 of 3 copies"):
         backup.record(late, world.source, world.journals, world.vault)
 
 

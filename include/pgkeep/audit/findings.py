@@ -4,8 +4,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pgkeep.audit.holdings import Held, Kept
 from pgkeep.audit.report import Problem, Repair
+from pgkeep.audit.standing import Held, Kept
 from pgkeep.copies import holding
 from pgkeep.ports import Holder
 

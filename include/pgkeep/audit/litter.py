@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pgkeep.audit.holdings import Versions, versions
 from pgkeep.audit.ledger import Ledger, Sight, standpoint
 from pgkeep.audit.report import Litter, Problem
+from pgkeep.audit.standing import Versions, versions
 from pgkeep.journal_store import KEPT_VERSIONS, JournalStore
 from pgkeep.model import Cid, Instant
 from pgkeep.pin_names import numbered

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pgkeep.audit.findings import Findings
-from pgkeep.audit.holdings import Held, Kept, Standing, standings_of
 from pgkeep.audit.ledger import Ledger
 from pgkeep.audit.report import Problem
+from pgkeep.audit.standing import Held, Kept, Standing, standings_of
 from pgkeep.copies import askable, gives_whole, holders_of, holding, patiently, require_claims, whole_copy
 from pgkeep.errors import ConfigError, Corrupted, NotReplicated, PgkeepError, Unavailable
 from pgkeep.meter import unwatched

@@ -12,10 +12,10 @@ from datetime import timedelta
 
 from pgkeep.audit import litter
 from pgkeep.audit.findings import Findings
-from pgkeep.audit.holdings import Held, Standing, Versions, holdings, standings_of, versions
 from pgkeep.audit.ledger import Ledger, find, following, merged, standpoint, write
 from pgkeep.audit.proofs import Proofs
 from pgkeep.audit.report import PeerAccount, Problem, Report
+from pgkeep.audit.standing import Held, Standing, Versions, kept_objects, standings_of, versions
 from pgkeep.audit.surroundings import surroundings
 from pgkeep.audit.turns import due, last_turn, todays
 from pgkeep.errors import PgkeepError
@@ -97,7 +97,7 @@ class Audit:
             silent=listing.silent,
             ledgers=tuple(ledgers),
             ledger=ledger,
-            standings=standings_of(holdings(found, self.journals, listing), self.vault),
+            standings=standings_of(kept_objects(found, self.journals, listing), self.vault),
             litter=litter.find(listing, found, ledger, ledgers),
         )
 

@@ -10,8 +10,8 @@ import itertools
 from collections.abc import Sequence
 from datetime import datetime
 
-from pgkeep.audit.holdings import Held
 from pgkeep.audit.ledger import Ledger
+from pgkeep.audit.standing import Held
 from pgkeep.model import Instant
 
 DAY = 86_400.0

@@ -14,7 +14,7 @@ from pgkeep.cli import reading
 from pgkeep.cli.context import Commands, connections, given, loaded_settings, seconds, watch
 from pgkeep.cli.pending import pending
 from pgkeep.copies import claimed_copies
-from pgkeep.errors import ConfigError, PgkeepError, Unavailable
+from pgkeep.errors import ConfigError, NotReplicated, PgkeepError, Unavailable
 from pgkeep.losses import bereft
 from pgkeep.model import Entry, Origin, Sealed, Stored
 from pgkeep.ports import Vault
@@ -34,7 +34,7 @@ def add_commands(commands: Commands) -> None:
     command.add_argument("name", metavar="NAME", type=given)
     command.add_argument("--full", action="store_true", help="everything it holds")
     command.add_argument("--wait", metavar="SECONDS", type=seconds, default=600.0, help="for the copies (default: 600)")
-    command.add_argument("--resume", action="store_true", help="go on with the dump that the last try has stored")
+    command.add_argument("--resume", action="store_true", help="go on with what an unfinished try has stored")
     command.set_defaults(run=make_backup)
 
     command = commands.add_parser("list", help="show the backups of a database")
@@ -61,9 +61,13 @@ def carry_through(site: Site, sealed: Sealed, *, origin: Origin, patience: float
     """All steps after the check; until it is recorded, `pgkeep backup NAME --resume` can go on from there."""
     unfinished = pending(site)
     unfinished.write(sealed)
-    replicated = backup.replicate(sealed, site.vault, copies=site.copies, patience=patience)
+    try:
+        replicated = backup.replicate(sealed, site.vault, copies=site.copies, patience=patience)
+    except (NotReplicated, Unavailable):
+        log.warning("what is stored stays: pgkeep backup %s --resume goes on with it", site.database.name)
+        raise
     entry = site.record(replicated, origin=origin, patience=patience, watch=watch())
-    unfinished.forget()
+    unfinished.forget(sealed)
     backup.release(entry, site.source, site.journals)
     print(sentences.entry_line(entry))
 

@@ -6,11 +6,12 @@ Airflow keeps such records itself. The file holds names, sizes and digests, no s
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from pgkeep import records
 from pgkeep.cli import state_files
-from pgkeep.errors import ConfigError
-from pgkeep.model import KeyFingerprint, PeerId, Sealed
+from pgkeep.errors import ConfigError, Corrupted
+from pgkeep.model import KeyFingerprint, Kind, PeerId, Sealed
 from pgkeep.site import Site
 
 log = logging.getLogger(__name__)
@@ -18,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """At most one unfinished backup of that database by that node, which is stored in that peer.
+    """The unfinished backups of that database by that node, which are stored in that peer: at most one of each kind.
 
     `readers`: the keys for which backups are encrypted now.
     """
@@ -28,16 +29,19 @@ class Pending:
     peer: PeerId
     readers: frozenset[KeyFingerprint]
 
-    @property
-    def path(self) -> Path:
-        return state_files.place(self.database, self.node[-16:], self.peer[-8:], kind="sealed")
+    def path(self, kind: Kind) -> Path:
+        """Where one of that kind is noted."""
+        return state_files.place(self.database, self.node[-16:], self.peer[-8:], kind=f"{kind}.sealed")
 
     def read(self) -> Sealed:
-        """Raises ConfigError: there is none, or none for the keys that count now. Raises Corrupted: something else."""
+        """The full one if there is one, for it took longer. Raises ConfigError: none is there for the keys of now."""
+        path = next((path for kind in get_args(Kind) if (path := self.path(kind)).exists()), None)
+        if path is None:
+            raise self._none(f"no unfinished backup of {self.database} is known here")
         try:
-            sealed = records.from_bytes(Sealed, self.path.read_bytes())
-        except FileNotFoundError:
-            raise self._none(f"no unfinished backup of {self.database} is known here") from None
+            sealed = records.from_bytes(Sealed, path.read_bytes())
+        except (Corrupted, OSError) as error:
+            raise ConfigError(f"{path} is no note of a backup: {error}", next_step="remove that file") from error
         if frozenset(sealed.recipients) != self.readers:
             raise self._none(f"the unfinished backup of {self.database} is not encrypted for the keys configured now")
         return sealed
@@ -45,16 +49,16 @@ class Pending:
     def write(self, sealed: Sealed) -> None:
         """Keeps it for its user only, whole or not at all. A backup does not fail for want of a note about it."""
         try:
-            state_files.write(self.path, records.to_bytes(sealed))
+            state_files.write(path := self.path(sealed.backup.kind), records.to_bytes(sealed))
         except OSError as error:
-            log.warning("%s cannot be written (%s): this backup cannot be gone on with", self.path, error.strerror)
+            log.warning("%s cannot be written (%s): this backup cannot be gone on with", path, error.strerror)
 
-    def forget(self) -> None:
+    def forget(self, sealed: Sealed) -> None:
         """It is recorded now."""
-        self.path.unlink(missing_ok=True)
+        self.path(sealed.backup.kind).unlink(missing_ok=True)
 
     def _none(self, why: str) -> ConfigError:
-        return ConfigError(why, next_step=f"make a new one: pgkeep backup {self.database} --full")
+        return ConfigError(why, next_step=f"make a new one: pgkeep backup {self.database}")
 
 
 def pending(site: Site) -> Pending:

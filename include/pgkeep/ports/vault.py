@@ -62,7 +62,7 @@ class Holdings(Protocol):
     def holders(self, cids: Collection[Cid]) -> Mapping[Cid, Sequence[Holder]]:
         """By object, what the cluster says of each peer it counts, one line per distinct Kubo identity.
 
-        Ask for many at once: a peer that stands still is waited for each time. Raises Unavailable.
+        Ask for many at once: a peer that stands still is waited for each time. Raises Unavailable, ConfigError.
         """
 
 

@@ -1,4 +1,4 @@
-"""What must be in the vault: the parts of all entries, and the journal's last versions."""
+"""What must be in the vault, the parts of all entries and the journal's last versions; and how each stands there."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -132,8 +132,8 @@ def _lost(known: Ancestor, error: PgkeepError, journals: JournalStore) -> Proble
     )
 
 
-def holdings(found: Versions, journals: JournalStore, listing: Listing) -> tuple[Kept, ...]:
-    """Each object once, oldest entry first. Raises Unavailable: a version was there a moment ago, and is not now."""
+def kept_objects(found: Versions, journals: JournalStore, listing: Listing) -> tuple[Kept, ...]:
+    """Each object once, oldest entry first. Raises as `JournalSearch.find`: a version was there a moment ago."""
     labels = numbered(listing.names, database=journals.database, what="recorded")
     known = {cid: number for number in sorted(labels) for cid in labels[number]}
     of_journal = [_journal_object(head, journals) for head in found.heads]
@@ -162,7 +162,7 @@ def _parts(entry: Entry, known: Mapping[Cid, int]) -> Iterator[Kept]:
 
 
 def standings_of(asked: Sequence[Kept], vault: Vault) -> tuple[Standing, ...]:
-    """Who is said to hold each of them now. Raises Unavailable: nobody can say."""
+    """Who is said to hold each of them now. Raises Unavailable, ConfigError: nobody can say."""
     places, said = askable(vault), vault.holders([kept.cid for kept in asked])
     return tuple(_standing(kept, said[kept.cid], places) for kept in asked)
 
