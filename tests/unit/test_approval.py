@@ -70,6 +70,12 @@ def kept(world: World) -> World:
     return world
 
 
+def test_nobody_is_asked_for_what_the_target_would_refuse(kept: World) -> None:
+    kept.target.major = 13
+    with pytest.raises(ConfigError, match="is PostgreSQL 13"):
+        kept.propose(replace=True)
+
+
 @pytest.mark.parametrize(
     ("text", "point"),
     [

@@ -40,13 +40,14 @@ def propose(
     wish: Wish, journals: JournalStore, target: Target, *, production: bool, lost: Collection[Cid] = ()
 ) -> Proposal:
     """What would be done, and what would be replaced by it; nothing is. `lost`: objects of which an audit has found no
-    whole copy. Raises NotRestorable, ConfigError (something stands there and is not to be replaced), Unavailable,
-    Corrupted.
+    whole copy. Raises NotRestorable, ConfigError (something stands there and is not to be replaced; an older server,
+    missing rights), Unavailable, Corrupted.
     """
     journal = journals.head().journal
     way = plan_whole(journal, wish.point, lost)
     restore.require_exact(way, stale=wish.stale)
     target.require_free(replace=wish.replace)
+    target.require_able(restore.read_inventory(way.base, journals.sealer, journals.vault))
     links = [step.backup.link for step in way.steps if step.backup.link]
     return Proposal(
         database=journal.database,
