@@ -26,6 +26,8 @@ from pgkeep.ports import Sealer, Snapshot, Source, Vault, Watch
 log = logging.getLogger(__name__)
 
 PAUSES = (0.1, 1.0, 2.0, 5.0, 10.0, 20.0)
+SETTLE = 15.0
+"""Seconds in which what the cluster says of a pin that was asked for again comes to rest."""
 T = TypeVar("T")
 
 
@@ -132,6 +134,15 @@ def require_claims(sealed: Sealed, vault: Vault, *, copies: int) -> None:
     copies_of.require_claims(_ciphertexts(sealed), vault, copies=copies)
 
 
+def require_still(replicated: Replicated, journals: JournalStore) -> None:
+    """As `require_claims`, of what was proven a while ago: a sweep may have come before a late run.
+
+    Not at once: a pin that was asked for once more is said to be on its way for a moment.
+    """
+    sealed, patience = replicated.sealed, min(SETTLE, journals.patience)
+    patiently(lambda: require_claims(sealed, journals.vault, copies=replicated.copies), patience=patience)
+
+
 def confirm(sealed: Sealed, vault: Vault, *, copies: int) -> Replicated:
     """One look: the cluster names `copies` distinct peers, and those that can be asked give the very bytes.
 
@@ -159,7 +170,7 @@ def record(replicated: Replicated, source: Source, journals: JournalStore, vault
             return known
         chain.require_next(backup, after=head.journal)
         _require_kept(backup, head.journal)
-        require_claims(replicated.sealed, vault, copies=replicated.copies)  # a sweep may have come before a late run
+        require_still(replicated, journals)
         entry = journal.new_entry(replicated, after=head.journal, now=now())
         _keep_number_true(entry, vault)
         return journals.append(head, entry).journal.entry(entry.sequence)

@@ -195,7 +195,7 @@ class Rekey:
             if not there:
                 return head
             for _, sealed in there:
-                backup.require_claims(sealed.sealed, self.vault, copies=sealed.copies)
+                backup.require_still(sealed, self.journals)
             left = still_pinned(head.journal.leaving, self.vault.listing(name_prefix(self.journals.database)))
             changed = [journal.with_objects(head.journal.entry(entry.sequence), sealed) for entry, sealed in there]
             return self.journals.exchange(head, changed, leaving=left)
