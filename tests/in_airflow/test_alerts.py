@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ import pytest
 from airflow.sdk import BaseNotifier, Context
 
 from fix_mail import MailSink, mail_sink, text
+from in_airflow.supervised import supervised
 from pgkeep.airflow import delivery, incident_memory, journal_memory, variables
 from pgkeep.airflow.alerts import restore_waits, run_failed, run_hangs, run_succeeded
 from pgkeep.airflow.incidents import LastWords, Letter, nothing
@@ -329,3 +331,54 @@ def test_a_restore_that_waits_for_an_answer_is_told(alerts: Callable[..., None],
     assert "/dags/pgkeep_shop_restore/runs/manual__1" in said
     assert incident_memory.recall("pgkeep_shop_restore").forgettable
     assert incident_memory.recall("pgkeep_shop_full").outbox == (waits,), "a callback of its own host sends it"
+
+
+@pytest.fixture(params=["the api-server does not answer", "its database does not answer"])
+def away(request: pytest.FixtureRequest) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Makes Airflow lose sight of its Variables, as a task sees it: this test is one."""
+    with supervised() as supervisor:
+        yield {
+            "the api-server does not answer": supervisor.without_api_server,
+            "its database does not answer": supervisor.without_database,
+        }[request.param]
+
+
+Away = Callable[[], AbstractContextManager[None]]
+
+
+def test_a_journal_that_cannot_be_read_for_a_while_is_not_forgotten(alerts: Callable[..., None], away: Away) -> None:
+    known, seen = JournalMemory("shop"), Seen(sequence=12, cid=None, moment=None, entry=None)
+    assert known.recall() == ()
+    known.keep(seen)
+    with away():
+        with pytest.raises(Unavailable, match="pgkeep_seen__shop cannot be read"):
+            known.recall()
+        known.keep(replace(seen, sequence=3))
+    (found,) = known.recall()
+    assert found.seen == seen
+
+
+def test_an_incident_that_cannot_be_read_is_told_and_not_written_over(
+    alerts: Callable[..., None], away: Away, sink: MailSink
+) -> None:
+    alerts(MAIL)
+    waits = Letter(subject="waits", text="", ways=("gone",))
+    known = replace(nothing(RUN.dag_id), since=Instant("2026-01-31T14:05:00.000000Z"), topics=("x",), outbox=(waits,))
+    incident_memory.keep(known)
+    words = LastWords(run="manual__2", task="record", attempt=1, what="no room left", topics=("failed",))
+    incident_memory.keep_words(RUN.dag_id, words)
+    with away():
+        incident_memory.keep_words(RUN.dag_id, replace(words, run="manual__3"))
+        fail()
+        end_well()
+    assert sink.subjects == ["pgkeep: pgkeep_shop_full FAILED"]
+    assert incident_memory.recall(RUN.dag_id) == known
+    assert incident_memory.said(RUN.dag_id).words == (words,)
+
+
+def test_an_incident_in_which_somebodys_hand_was_is_begun_anew(alerts: Callable[..., None], sink: MailSink) -> None:
+    alerts(MAIL)
+    variables.store().set(f"{incident_memory.INCIDENT}{RUN.dag_id}", "{", "somebody's hand was in it")
+    fail()
+    fail()
+    assert sink.subjects == ["pgkeep: pgkeep_shop_full FAILED"]

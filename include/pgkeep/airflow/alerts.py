@@ -9,7 +9,7 @@ import asyncio
 import fcntl
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,16 +140,35 @@ def tell(dag_id: str, change: Change, *, others: bool = True) -> None:
         return
     if not settings.alerts.ways:
         return
-    from pgkeep.airflow import incident_memory
-
     with alone(CHANGING):
-        before = incident_memory.recall(dag_id)
-        after = change(before, settings)
-        if after != before:
-            incident_memory.keep(after)  # before anything is sent: whatever happens now, it is not lost
+        homeless = _keep_change(dag_id, change, settings)
+    _send_now(homeless, settings.alerts)
     with alone(SENDING, wait=False) as we_are:
         if we_are:
             send_all(settings.alerts, of=None if others else dag_id)
+
+
+def _keep_change(dag_id: str, change: Change, settings: Settings) -> tuple["Letter", ...]:
+    """Letters that nobody remembers, for what people know of that DAG cannot be read: it is not written over."""
+    from pgkeep.airflow import incident_memory, incidents
+
+    try:
+        before = incident_memory.recall(dag_id)
+    except PgkeepError as error:
+        log.warning("what people know of %s is not known here, so they may be told again: %s", dag_id, error)
+        return change(incidents.nothing(dag_id), settings).outbox
+    after = change(before, settings)
+    if after != before:
+        incident_memory.keep(after)  # before anything is sent: whatever happens now, it is not lost
+    return ()
+
+
+def _send_now(letters: Iterable["Letter"], alerts: Alerts) -> None:
+    """Once: no later occasion knows of them."""
+    from pgkeep.airflow import delivery
+
+    for letter in letters:
+        delivery.send(letter, alerts, but=())
 
 
 def send_all(alerts: Alerts, *, of: str | None = None) -> None:
@@ -157,7 +176,7 @@ def send_all(alerts: Alerts, *, of: str | None = None) -> None:
 
     A way that fails is left alone until the next occasion: a silent server takes half a minute.
     """
-    from pgkeep.airflow import delivery, incident_memory, incidents
+    from pgkeep.airflow import delivery, incident_memory
 
     failed = set[str]()
     tried: set[Letter] = set()
@@ -167,14 +186,14 @@ def send_all(alerts: Alerts, *, of: str | None = None) -> None:
         taken = delivery.send(letter, alerts, but=failed)
         failed |= {*letter.ways} - taken
         with alone(CHANGING):
-            incident_memory.keep(incidents.delivered(incident_memory.recall(dag), letter, taken))
+            incident_memory.delivered(dag, letter, taken)
 
 
 def _waiting(failed: Set[str], tried: Set["Letter"], *, of: str | None) -> Iterator[tuple[str, "Letter"]]:
     """Letters that can be tried, with their DAGs."""
     from pgkeep.airflow import incident_memory
 
-    for incident in [incident_memory.recall(of)] if of else incident_memory.recall_all():
+    for incident in incident_memory.recall_all(of):
         for letter in incident.outbox:
             if letter not in tried and not {*letter.ways} <= failed:
                 yield incident.dag, letter

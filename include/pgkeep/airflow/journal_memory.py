@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pgkeep.airflow import variables
 from pgkeep.airflow.variables import quietly
-from pgkeep.errors import Unavailable
+from pgkeep.errors import Corrupted, Unavailable
 from pgkeep.freshness import Recollection, Seen, later
 
 SEEN = "pgkeep_seen__"
@@ -27,24 +27,26 @@ class JournalMemory:
         return f"{SEEN}{self.slug}"
 
     def seen(self) -> Seen | None:
-        """The highest version that was seen, or None."""
-        return quietly(lambda: variables.read(Seen, self.key), f"the journal of {self.slug}")
+        """The highest version that was seen, or None. Raises Unavailable: that cannot be read."""
+        try:
+            return variables.read(Seen, self.key)
+        except Corrupted as error:
+            raise Unavailable(
+                f"Airflow's Variable {self.key} cannot be read: {error.what}",
+                next_step="if it was changed by hand, remove it",
+            ) from error
 
     def recall(self) -> Sequence[Recollection]:
-        """Raises Unavailable: what is remembered cannot be read."""
-        where = f"Airflow's Variable {self.key}"
-        try:
-            seen = variables.read(Seen, self.key)
-        except Exception as error:
-            raise Unavailable(
-                f"{where} cannot be read ({type(error).__name__}), so an older journal would not be noticed",
-                next_step="see that Airflow's database answers; if the Variable was changed by hand, remove it",
-            ) from error
+        """Raises Unavailable: what is remembered cannot be read, so an older journal would not be noticed."""
+        seen, where = self.seen(), f"Airflow's Variable {self.key}"
         if seen is None:
             return self.further
         return (Recollection(seen=seen, where=where, forget=f"remove {where}"), *self.further)
 
     def keep(self, seen: Seen) -> None:
+        """Unless what is remembered cannot be read: it may be more."""
+        quietly(lambda: self._keep(seen), f"the journal of {self.slug}")
+
+    def _keep(self, seen: Seen) -> None:
         about = "How far pgkeep has seen this journal. An older one is refused; remove this to accept one."
-        found = later(self.seen(), seen)
-        quietly(lambda: variables.write(self.key, found, about), f"the journal of {self.slug}")
+        variables.write(self.key, later(self.seen(), seen), about)

@@ -7,6 +7,7 @@ from airflow.sdk import conf
 
 from pgkeep.airflow.incidents import Incident, LastWords
 from pgkeep.airflow.journal_memory import JournalMemory
+from pgkeep.airflow.variables import quietly
 from pgkeep.journal import Journal
 from pgkeep.settings import Database, Settings
 
@@ -90,9 +91,10 @@ def _text(*paragraphs: str) -> str:
 def _restorable(settings: Settings, dag_id: str) -> str:
     """As it was last seen: the journal itself is not read here, for this process may have neither keys nor peers."""
     database = of_dag(dag_id, list(settings.databases.values()))
-    seen = JournalMemory(database.slug).seen() if database else None
+    seen = quietly(JournalMemory(database.slug).seen, f"the journal of {database.name}") if database else None
     if database is None or seen is None:
-        return "What can be restored is not known here: pgkeep list NAME shows it."
+        name = database.name if database else "NAME"
+        return f"What can be restored is not known here: pgkeep list {name} shows it."
     if seen.moment is None:
         return f"NOTHING of {database.name} can be restored, by version {seen.sequence} of its journal."
     return (

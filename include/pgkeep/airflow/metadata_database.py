@@ -13,7 +13,11 @@ class MetadataDatabase:
     def get(self, key: str) -> str | None:
         with create_session() as session:
             found = session.scalar(select(Variable).where(Variable.key == key))
-            text: str | None = found.get_val() if found else None
+            if found is None:
+                return None
+            text: str | None = found.get_val()
+            if text is None:
+                raise LookupError("it is there, but Airflow's Fernet key does not open it")
             return text
 
     def set(self, key: str, text: str, description: str) -> None:

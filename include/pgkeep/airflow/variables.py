@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from pgkeep import records
+from pgkeep.airflow import supervisor
+from pgkeep.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +19,7 @@ R = TypeVar("R")
 
 
 class Store(Protocol):
-    """Texts by key."""
+    """Texts by key. None: it is not there. What goes wrong is raised, as Airflow raises it."""
 
     def get(self, key: str) -> str | None: ...
     def set(self, key: str, text: str, description: str) -> None: ...
@@ -27,9 +29,7 @@ class Store(Protocol):
 
 def store() -> Store:
     """Where Variables are, seen from this process."""
-    from airflow.sdk.execution_time import task_runner
-
-    if hasattr(task_runner, "SUPERVISOR_COMMS"):
+    if supervisor.is_there():
         return _Variables()
     from pgkeep.airflow.metadata_database import MetadataDatabase
 
@@ -37,13 +37,19 @@ def store() -> Store:
 
 
 class _Variables:
-    """As tasks and callbacks reach them."""
+    """As tasks and callbacks reach them. They are read where they are written: from no other secrets backend of a
+    worker, and no cache.
+    """
 
     def get(self, key: str) -> str | None:
-        from airflow.sdk import Variable
+        from airflow.sdk.execution_time.comms import GetVariable, VariableResult
 
-        found: str | None = Variable.get(key, default=None)
-        return found
+        found = supervisor.ask(GetVariable(key=key), VariableResult)
+        if found is not None and found.value is not None:
+            return str(found.value)
+        if key in self.keys(key):  # asked of the database itself
+            raise LookupError("it is there, but Airflow does not give it")
+        return None
 
     def set(self, key: str, text: str, description: str) -> None:
         from airflow.sdk import Variable
@@ -62,9 +68,15 @@ class _Variables:
 
 
 def read(cls: type[R], key: str) -> R | None:
-    """The record under that key, or None. Raises what Airflow raises; Corrupted, ValueError: it is no such record."""
-    text = store().get(key)
-    return None if text is None else records.decode(cls, json.loads(text))
+    """The record under that key, or None. Raises Unavailable: it cannot be read; Corrupted: it is no such record."""
+    try:
+        text = store().get(key)
+    except Exception as error:
+        raise Unavailable(
+            f"Airflow's Variable {key} cannot be read ({type(error).__name__}: {error})",
+            next_step="see that Airflow's api-server and its database answer",
+        ) from error
+    return None if text is None else records.from_bytes(cls, text.encode())
 
 
 def write(key: str, record: object, about: str) -> None:
@@ -79,7 +91,9 @@ def remove(key: str) -> None:
 
 
 def quietly(ask: Callable[[], R], what: str) -> R | None:
-    """What `ask` returns. What goes wrong is said in the log, and fails nothing: then None."""
+    """What `ask` returns. What goes wrong is said in the log, and fails nothing: then None, after which nothing may be
+    written that was to be read here.
+    """
     try:
         return ask()
     except Exception as error:
