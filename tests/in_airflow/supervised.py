@@ -8,8 +8,8 @@ from unittest.mock import patch
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import request_handlers, supervisor
 from airflow.sdk.execution_time.comms import ErrorResponse
-from airflow.secrets.metastore import MetastoreBackend
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 HANDLERS: dict[str, Callable[..., Any]] = {
     "GetVariable": request_handlers.handle_get_variable,
@@ -48,12 +48,9 @@ class Supervisor:
 
     @contextmanager
     def without_database(self) -> Iterator[None]:
-        """The api-server answers, and cannot ask its own database for what it is asked for."""
+        """The api-server answers, and cannot ask its own database."""
         error = OperationalError("SELECT", {}, Exception("the connection is closed"))
-        with (
-            patch.object(MetastoreBackend, "get_variable", side_effect=error),
-            patch.object(MetastoreBackend, "get_connection", side_effect=error),
-        ):
+        with patch.object(Session, "scalar", side_effect=error), patch.object(Session, "scalars", side_effect=error):
             yield
 
 

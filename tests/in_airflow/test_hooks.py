@@ -12,11 +12,12 @@ from airflow.providers_manager import ProvidersManager
 from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
 from in_airflow.home import NOBODY_PASSWORD
+from in_airflow.supervised import supervised
 from pgkeep import wiring
 from pgkeep.adapters.ipfs import Cluster, Kubo
 from pgkeep.airflow.hooks import IpfsClusterHook, IpfsHook, SiteHook, airflow_connection
 from pgkeep.airflow.provider import get_provider_info
-from pgkeep.errors import ConfigError
+from pgkeep.errors import ConfigError, Unavailable
 
 Configure = Callable[..., Path]
 
@@ -64,6 +65,22 @@ def test_libpq_does_not_get_what_only_airflow_understands(monkeypatch: pytest.Mo
 def test_a_connection_that_is_not_there(airflow_database: None) -> None:
     with pytest.raises(ConfigError, match=r"no connection nowhere.*AIRFLOW_CONN_NOWHERE"):
         airflow_connection("nowhere")
+
+
+@pytest.mark.parametrize("away", ["without_api_server", "without_database"])
+def test_airflow_that_does_not_answer_says_nothing_of_a_connection(
+    airflow_database: None, away: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To a task. Those of the environment are there all the same."""
+    monkeypatch.setenv("AIRFLOW_CONN_SOME", "ipfs://h:9")
+    with supervised() as supervisor:
+        with pytest.raises(ConfigError, match="no connection nowhere"):
+            airflow_connection("nowhere")
+        with getattr(supervisor, away)():
+            with pytest.raises(Unavailable, match="does not say whether there is a connection nowhere") as caught:
+                airflow_connection("nowhere")
+            assert caught.value.transient
+            assert airflow_connection("some").host == "h"
 
 
 def test_opening_a_site_asks_nobody(configure: Configure) -> None:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSecretsBackendAccessDenied
 from airflow.sdk.log import mask_secret
 
-from pgkeep.errors import ConfigError, PgkeepError
+from pgkeep.airflow import supervisor, variables
+from pgkeep.errors import ConfigError, PgkeepError, Unavailable
 from pgkeep.settings import VARIABLE, Connection, Database, Settings, load
 
 if TYPE_CHECKING:
@@ -28,10 +29,14 @@ Sites = Callable[[str], "Site"]
 
 
 def airflow_connection(name: str) -> Connection:
-    """The Airflow connection of that id, from wherever Airflow keeps it. Raises ConfigError: there is none."""
+    """The Airflow connection of that id, from wherever Airflow keeps it.
+
+    Raises ConfigError: there is none; Unavailable: Airflow does not say.
+    """
     try:
         found = BaseHook.get_connection(name)
-    except AirflowNotFoundException as error:
+    except (AirflowNotFoundException, AirflowSecretsBackendAccessDenied) as error:
+        _require_known_missing(name)
         raise ConfigError(
             f"Airflow has no connection {name}, but pgkeep.toml names it",
             next_step=f"add it in the UI (Admin, Connections) or as AIRFLOW_CONN_{name.upper()}, or correct the name",
@@ -48,6 +53,26 @@ def airflow_connection(name: str) -> Connection:
         schema=found.schema,
         extra=found.extra_dejson,
     )
+
+
+def _require_known_missing(name: str) -> None:
+    """Raises Unavailable: it may be there, for Airflow says "not found" of what it could not ask for, too."""
+    try:
+        _ask_again(name)
+        variables.store().keys("pgkeep_")  # fails if its database is away; then the api-server says "not found"
+    except Exception as error:
+        raise Unavailable(
+            f"Airflow does not say whether there is a connection {name} ({type(error).__name__}: {error})",
+            next_step="see that Airflow's api-server and its database answer",
+        ) from error
+
+
+def _ask_again(name: str) -> None:
+    """In a task. Raises what Airflow raises; LookupError: now it is there."""
+    from airflow.sdk.execution_time.comms import ConnectionResult, GetConnection
+
+    if supervisor.is_there() and supervisor.ask(GetConnection(conn_id=name), ConnectionResult) is not None:
+        raise LookupError("now it is there")
 
 
 class SiteHook(BaseHook):
