@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from airflow import plugins_manager
@@ -23,7 +24,8 @@ from starlette.routing import Mount
 from in_airflow.api import client
 from in_airflow.world import World
 from pgkeep import backup
-from pgkeep.airflow.page import create_app
+from pgkeep.airflow import page
+from pgkeep.airflow.page import JournalReader, create_app
 from pgkeep.journal_store import JournalStore
 from pgkeep.meter import unwatched
 from pgkeep.model import Entry, Origin
@@ -272,3 +274,21 @@ def test_a_slow_journal_is_not_waited_for(server: FastAPI, world: World) -> None
     text = shown(server, {"slow": cast(JournalStore, Slow(1.0)), "shop": world.journals}, seconds=0.3)
     assert "did not give the journal of slow within 0.3 s" in text
     assert "3 of 3" in text
+
+
+def test_a_journal_that_two_ask_for_at_once_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hesitating(ThreadPoolExecutor):
+        """It lets others come in between."""
+
+        def submit(self, *args: Any, **more: Any) -> Future[Any]:
+            time.sleep(0.2)
+            begun.append(args)
+            return super().submit(*args, **more)
+
+    begun = list[Any]()
+    monkeypatch.setattr(page, "ThreadPoolExecutor", Hesitating)
+    reader, slow = JournalReader(0.1), {"slow": cast(JournalStore, Slow(1.0))}
+    with ThreadPoolExecutor() as people:
+        for _ in range(3):
+            people.submit(reader.sections, slow, {})
+    assert len(begun) == 1

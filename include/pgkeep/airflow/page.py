@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 
 import jinja2
 from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
@@ -108,6 +109,7 @@ class JournalReader:
         self._seconds = seconds
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="pgkeep-journal")
         self._running: dict[str, Future[Facts]] = {}
+        self._asking = Lock()
 
     def sections(self, journals: Mapping[str, JournalStore], databases: Mapping[str, Database]) -> list[Section]:
         """One section per database, in the order of their names."""
@@ -116,10 +118,11 @@ class JournalReader:
         return [self._section(name, future, databases.get(name)) for name, future in asked.items()]
 
     def _ask(self, name: str, store: JournalStore, database: Database | None) -> Future[Facts]:
-        running = self._running.get(name)
-        if running is None or running.done():
-            running = self._running[name] = self._pool.submit(known, store, database)
-        return running
+        with self._asking:
+            running = self._running.get(name)
+            if running is None or running.done():
+                running = self._running[name] = self._pool.submit(known, store, database)
+            return running
 
     def _section(self, name: str, future: Future[Facts], database: Database | None) -> Section:
         try:
