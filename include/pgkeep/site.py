@@ -82,7 +82,8 @@ class Site:
         if target is None:
             raise ConfigError(
                 f"no server is named into which drills of {self.database.name} restore",
-                next_step='write scratch = "CONNECTION" in pgkeep.toml; or: pgkeep drill NAME --into URL',
+                next_step='write scratch = "CONNECTION" in pgkeep.toml; or: '
+                f"pgkeep drill {self.database.name} --into URL",
             )
         return Drill(
             source=self.source,
@@ -140,7 +141,8 @@ class Site:
         if where not in self.targets:
             raise ConfigError(
                 f"no server is named as {where} of {self.database.name}",
-                next_step='write scratch = "CONNECTION" in pgkeep.toml, or: pgkeep restore NAME --into URL',
+                next_step=f"trigger a new run whose server is {' or '.join(sorted(self.targets))}; "
+                'scratch is one that pgkeep.toml names (scratch = "CONNECTION")',
             )
         return self.targets[where](dbname)
 

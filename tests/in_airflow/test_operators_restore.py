@@ -123,7 +123,10 @@ def test_a_server_that_answers_is_not_the_one_that_does_not(kept: World) -> None
         ({"moment": "2026-02-30T00:00:00Z"}, "is no moment to restore. Next: write latest"),
         ({"moment": "entry 77"}, "entry 77"),
         ({"replace": False}, "is not empty"),
-        ({"server": "elsewhere"}, "no server is named as elsewhere of shop"),
+        (
+            {"server": "elsewhere"},
+            "no server is named as elsewhere of shop. Next: trigger a new run whose server is production or scratch",
+        ),
     ],
 )
 def test_what_cannot_be_planned_fails_at_once_with_a_sentence(kept: World, asked: dict[str, object], said: str) -> None:
