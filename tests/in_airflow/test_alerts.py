@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -282,6 +282,24 @@ def test_what_is_remembered_of_a_journal_never_goes_back(alerts: Callable[..., N
     (found,) = JournalMemory("shop").recall()
     assert found.seen.sequence == 7
     assert "pgkeep_seen__shop" in found.forget
+
+
+def test_of_two_that_remember_a_journal_at_once_the_higher_stays(
+    alerts: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watch has seen version 11, and meanwhile version 12 is recorded."""
+    seen, write = Seen(sequence=11, cid=None, moment=None, entry=None), variables.write
+    with ThreadPoolExecutor() as pool:
+
+        def write_slowly(key: str, record: Any, about: str) -> None:
+            if record == seen:
+                wait([pool.submit(JournalMemory("shop").keep, replace(seen, sequence=12))], timeout=0.5)
+            write(key, record, about)
+
+        monkeypatch.setattr(variables, "write", write_slowly)
+        JournalMemory("shop").keep(seen)
+    (found,) = JournalMemory("shop").recall()
+    assert found.seen.sequence == 12
 
 
 def test_what_is_remembered_and_cannot_be_read_is_not_nothing(alerts: Callable[..., None]) -> None:

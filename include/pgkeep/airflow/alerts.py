@@ -6,14 +6,12 @@ DAG.
 """
 
 import asyncio
-import fcntl
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pgkeep.airflow.turns import alone
 from pgkeep.errors import PgkeepError
 from pgkeep.model import now
 from pgkeep.settings import VARIABLE, Alerts, Settings, load
@@ -197,29 +195,6 @@ def _waiting(failed: Set[str], tried: Set["Letter"], *, of: str | None) -> Itera
         for letter in incident.outbox:
             if letter not in tried and not {*letter.ways} <= failed:
                 yield incident.dag, letter
-
-
-@contextmanager
-def alone(what: str, *, wait: bool = True) -> Iterator[bool]:
-    """Whether no other process of this host is at it; those that do not `wait` leave it to that one.
-
-    Where that cannot be known, as if it were so.
-    """
-    home = Path(os.environ.get("AIRFLOW_HOME") or Path.home() / "airflow")
-    try:
-        lock = os.open(home / f"pgkeep-{what}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        log.warning("letters may go twice: %s", error)
-        yield True
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        yield False
-    else:
-        yield True
-    finally:
-        os.close(lock)
 
 
 def _story(dag_id: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pgkeep.airflow import variables
+from pgkeep.airflow.turns import alone
 from pgkeep.airflow.variables import quietly
 from pgkeep.errors import Corrupted, Unavailable
 from pgkeep.freshness import Recollection, Seen, later
@@ -44,9 +45,12 @@ class JournalMemory:
         return (Recollection(seen=seen, where=where, forget=f"remove {where}"), *self.further)
 
     def keep(self, seen: Seen) -> None:
-        """Unless what is remembered cannot be read: it may be more."""
+        """Unless what is remembered cannot be read: it may be more. Of two hosts that keep one at the same moment,
+        the lower may stay, until the next look.
+        """
         quietly(lambda: self._keep(seen), f"the journal of {self.slug}")
 
     def _keep(self, seen: Seen) -> None:
         about = "How far pgkeep has seen this journal. An older one is refused; remove this to accept one."
-        variables.write(self.key, later(self.seen(), seen), about)
+        with alone(f"journal-{self.slug}"):
+            variables.write(self.key, later(self.seen(), seen), about)
