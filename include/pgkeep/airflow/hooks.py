@@ -62,7 +62,7 @@ def _require_known_missing(name: str) -> None:
         variables.store().keys("pgkeep_")  # fails if its database is away; then the api-server says "not found"
     except Exception as error:
         raise Unavailable(
-            f"Airflow does not say whether there is a connection {name} ({type(error).__name__}: {error})",
+            f"Airflow does not say whether there is a connection {name} ({type(error).__name__})",  # its text: secrets
             next_step="see that Airflow's api-server and its database answer",
         ) from error
 
