@@ -173,7 +173,7 @@ def _why(upto: Sequence[Entry]) -> str:
     gap = next((entry for entry in reversed(upto) if entry.backup.kind == "gap"), None)
     since = link_of(gap).since if gap else None
     if gap is None or since is None:
-        return "there was no full backup to begin with"
+        return "no full backup before it is left to begin with"
     lost = f"entry {gap.sequence} is a gap from {since.time} to {gap.backup.cut.time} ({link_of(gap).gap})"
     return lost if gap is upto[-1] else f"{lost}, and no full backup was made after it"
 

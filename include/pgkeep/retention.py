@@ -30,7 +30,7 @@ Bucket = Callable[[Instant], str]
 class Policy:
     """How much is kept. `last`: the newest full backups. `min_full`: never fewer proven full backups than that (I7).
 
-    `hourly`: the moments of the last so many hours that have any, each with its whole plan. `daily` to `yearly`: of
+    `hourly`: all moments of the last so many hours that have any, each with its whole plan. `daily` to `yearly`: of
     each of the last so many days .. that have one, the last full backup. The newest hour, day .. is never counted: it
     is not over. UTC.
     """
@@ -142,11 +142,9 @@ def _keep_span(
     ways, order = bases(whole), chain.order(journal)
     needed = {"the newest proven full backup": proven, "the newest moment": plan(whole, Point()).base}
     moments = sorted((e for e in whole.entries if e.sequence in ways), key=lambda entry: chain.rank(entry, order))
-    for moment in last_of_each(moments, policy.hourly, _prefix(13)):
-        needed.setdefault("the last hours", ways[moment.sequence])
-        needed["the last hours"] = min(
-            needed["the last hours"], ways[moment.sequence], key=lambda e: chain.rank(e, order)
-        )
+    if lately := all_of_each(moments, policy.hourly, _prefix(13)):
+        begun = (ways[moment.sequence] for moment in lately)
+        needed["the last hours"] = min(begun, key=lambda base: chain.rank(base, order))
     why, first = min(needed.items(), key=lambda item: chain.rank(item[1], order))
     while (base := _earliest_base(ways, order, since=first)) != first:
         why, first = f"the changes beside {why} begin at it", base
@@ -207,6 +205,18 @@ def last_of_each(
         if key not in found or (found[key].sequence in refuted and entries[i].sequence not in refuted):
             found[key] = entries[i]
     return [*kept, *found.values()]
+
+
+def all_of_each(entries: Sequence[Entry], count: int, bucket: Bucket) -> Sequence[Entry]:
+    """All of each of the newest buckets, as many as for `last_of_each`, and what lies between them."""
+    fitting = steady([entry.backup.cut.time for entry in entries])
+    found = set[str]()
+    for i in range(len(entries) - 1, -1, -1) if count else ():
+        if i in fitting:
+            found.add(bucket(entries[i].backup.cut.time))
+        if len(found) > count + 1:
+            return entries[i + 1 :]
+    return entries if count else ()
 
 
 def steady(times: Sequence[Instant]) -> frozenset[int]:

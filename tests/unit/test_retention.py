@@ -109,6 +109,13 @@ def test_every_moment_of_the_last_hours_stays_with_its_whole_plan() -> None:
         plan(kept, Point(time=at(24 * 7 + 2.5)))
 
 
+def test_every_moment_of_an_hour_stays_though_a_full_backup_was_made_in_it() -> None:
+    found = journal(("gap", 1), ("full", 1), ("changes", 2), ("changes", 3), ("full", 3), ("changes", 4))
+    found = judged(squeezed(begun_at_their_links(found)), 5)
+    assert numbers(left(found, NOTHING)) == [4, 5, 6]
+    assert numbers(left(found, replace(NOTHING, hourly=1))) == [1, 2, 3, 4, 5, 6]
+
+
 def test_what_leads_from_the_proven_backup_to_the_newest_moment_stays() -> None:
     found = hourly(10)
     fulls = [entry.sequence for entry in found.entries if entry.backup.kind == "full"]
@@ -259,6 +266,8 @@ def journals(draw: st.DrawFn) -> Journal:
     for _ in range(draw(st.integers(0, 2))):
         first = draw(st.integers(0, len(found.entries)))
         found = consistent(found, first, first + draw(st.integers(0, 10)), draw(st.sampled_from([YEAR, -YEAR])))
+    if draw(st.booleans()):
+        found = squeezed(found)
     fulls = [entry.sequence for entry in found.entries if entry.backup.kind == "full"]
     verdicts = draw(st.lists(st.tuples(st.sampled_from(fulls), st.booleans()), max_size=12)) if fulls else []
     return replace(found, verdicts=tuple(verdict(n, failure=None if good else "different") for n, good in verdicts))
@@ -287,6 +296,20 @@ def consistent(of: Journal, first: int, last: int, by: timedelta) -> Journal:
     return replace(of, entries=tuple(_recut(entry, wrong) for entry in of.entries))
 
 
+def squeezed(of: Journal) -> Journal:
+    """What was an hour is six minutes."""
+    begun = datetime.fromisoformat(at(0))
+    return replace(of, entries=tuple(_recut(entry, _Squeezed(begun)) for entry in of.entries))
+
+
+class _Squeezed(dict[Cut, Cut]):
+    def __init__(self, begun: datetime) -> None:
+        self.begun = begun
+
+    def __missing__(self, cut: Cut) -> Cut:
+        return replace(cut, time=instant(self.begun + (datetime.fromisoformat(cut.time) - self.begun) / 10))
+
+
 def _recut(entry: Entry, cuts: Mapping[Cut, Cut]) -> Entry:
     backup = entry.backup
     link = backup.link
@@ -306,9 +329,23 @@ def test_no_plan_ever_loses_the_only_proven_chain(before: Journal, policy: Polic
     assert {e.sequence for e in after.entries if e.sequence in bases(before)} <= bases(after).keys(), "whole plans"
     if bases(before):
         assert plan(after, Point()).last == plan(before, Point()).last, "the newest moment"
+    assert set(lately(before, policy.hourly)) <= bases(after).keys() or not policy.hourly, "every moment of these hours"
     for full in newest(proven(before), before):
         assert full in numbers(after)
         assert furthest(after, full) == furthest(before, full), "what the proven one leads to"
+
+
+def lately(of: Journal, hours: int) -> list[int]:
+    """What can be brought back and is of the last hours that have any, and of the newest. Where all clocks were right:
+    nothing else is said of others.
+    """
+    order, ways = chain.order(of), bases(of)
+    reached = sorted((e for e in of.entries if e.sequence in ways), key=lambda e: (order[e.sequence], e.sequence))
+    times = [entry.backup.cut.time for entry in reached]
+    if times != sorted(times):
+        return []
+    wanted = sorted({time[:13] for time in times})[-hours - 1 :]
+    return [entry.sequence for entry in reached if entry.backup.cut.time[:13] in wanted]
 
 
 def newest(fulls: Sequence[int], of: Journal) -> list[int]:
