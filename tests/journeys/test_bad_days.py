@@ -124,9 +124,13 @@ def test_an_older_journal_in_the_place_of_the_newest_is_noticed(node: Node, shop
 def test_a_removed_newest_journal_is_noticed(node: Node, shop: str) -> None:
     for _ in range(3):
         node.pgkeep("backup", shop, "--full")
-    for sequence in (2, 3):
-        node.rest("DELETE", f"/pins/{node.journal_cid(shop, sequence)}")
+    removed = [node.journal_cid(shop, sequence) for sequence in (2, 3)]
+    for cid in removed:
+        node.rest("DELETE", f"/pins/{cid}")
     assert "newer versions were removed" in node.pgkeep("list", shop, code=6).stderr
+    node.rest("POST", f"/pins/{removed[-1]}?name=pgkeep/{shop}/journal/3")  # as docs/operating.md says
+    wait_for(lambda: f"pgkeep/{shop}/journal/3" in node.pins(), patience=60)
+    assert [entry["sequence"] for entry in node.entries(shop)] == [1, 2, 3]
 
 
 def test_a_journal_signed_by_a_stranger_is_noticed(node: Node, shop: str, tmp_path: Path) -> None:

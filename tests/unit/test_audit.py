@@ -1,6 +1,7 @@
 """The audit over the doubles: what it reads, mends, multiplies, sweeps, remembers and says."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -423,6 +424,8 @@ def test_too_few_peers_are_said_with_who_holds_what(node: AuditedNode) -> None:
     assert caught.value.holders["carol"] == "cluster_error"
     assert dump(entry) in str(caught.value)
     assert "bring the missing peers back" in str(caught.value)
+    assert "everything but what carol has was read back" in said(report)
+    assert f"carol: {report.objects} objects" in said(report), "by the cluster's word"
     assert any(problem.about == "peer carol" for problem in report.problems)
     node.peer("carol").up = True
     assert not well(node.audit()).repairs
@@ -435,7 +438,7 @@ def test_where_only_the_cluster_peer_is_silent_nothing_is_mended_and_copies_are_
     well(node.audit())
     node.peer("carol").clustered = False
     report = node.audit(share=0.1)
-    with pytest.raises(NotReplicated, match=r"has 2 of 3 copies.*carol: cluster_error"):
+    with pytest.raises(NotReplicated, match=r"2 of 3 copies.*carol: cluster_error.*start the cluster daemon of carol"):
         report.require_well()
     assert not report.repairs
     carol = next(peer for peer in report.peers if peer.name == "carol")
@@ -702,6 +705,28 @@ def test_what_calls_itself_a_version_is_never_swept_but_said(node: AuditedNode) 
         assert "find out who pinned it" in said(report)
 
 
+def test_a_version_that_a_former_key_of_the_node_opens_is_no_theft(
+    node: AuditedNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.full()
+    node.full()
+    head, opened = node.journals.head(), node.sealer.open
+
+    def by_the_new_key(chunks: Iterable[bytes]) -> Iterator[bytes]:
+        text = b"".join(chunks)
+        if hashlib.sha256(text).hexdigest() != hashlib.sha256(node.peer("alice").objects[head.cid]).hexdigest():
+            raise ConfigError("no private key opens this message", next_step="import it")
+        yield from opened(iter([text]))
+
+    monkeypatch.setattr(node.sealer, "open", by_the_new_key)
+    report = well(node.audit())
+    (unread, *older) = [problem for problem in report.problems if problem.kind == "notice"]
+    assert "version 1 of the journal" in unread.about
+    assert unread.next_step.startswith("nothing, if this node has a new key")
+    assert "credentials" not in said(report)
+    assert all("cannot be read" in problem.what for problem in older)
+
+
 def test_behind_a_version_that_is_lost_nobody_is_suspected(node: AuditedNode) -> None:
     for _ in range(3):
         node.full()
@@ -713,7 +738,7 @@ def test_behind_a_version_that_is_lost_nobody_is_suspected(node: AuditedNode) ->
         assert [problem.cid for problem in report.wrong] == [lost]
         (older,) = [problem for problem in report.problems if problem.kind == "notice"]
         assert older.about.startswith("pgkeep/shop/journal/0 ")
-        assert "only one that is lost would say whether it is" in older.what
+        assert "only the version would say that cannot be read" in older.what
         assert not report.swept
 
 

@@ -61,6 +61,10 @@ def test_a_good_key_has_no_fault() -> None:
         (keyring([row(ALICE, days=9)]), "it has no key to encrypt for it"),
         (keyring([row(ALICE, days=9, validity="r", cap="sce")]), "is revoked"),
         (keyring([row(ALICE, days=9, cap="sceD")]), "is disabled"),
+        (
+            keyring([row(ALICE, days=9, validity="i") | {"date": "20300102T000000"}]),
+            "2030-01-02, which is still to come",
+        ),
         (keyring([key(row("F" * 40, days=9), row(ALICE, days=9))]), f"is a subkey of {'F' * 40}"),
     ],
 )

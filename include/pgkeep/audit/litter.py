@@ -31,7 +31,7 @@ SWEPT_AT_ONCE = 50
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """The litter that there is, by CID: its names. `strange`: what calls itself a version of the journal, and is not;
-    `unclear`: those of which nobody can tell, as a version between is lost (which itself is in `Versions.problems`).
+    `unclear`: those of which nobody can tell, as a version between cannot be read (which is in `Versions.problems`).
 
     `sights`: where the journal stood when each was first seen.
     """
@@ -61,8 +61,9 @@ class Found:
             ),
             *_notices(
                 self.unclear,
-                "bears the name of an older version of the journal; only one that is lost would say whether it is",
-                next_step="see to the version that is lost",
+                "bears the name of an older version of the journal; whether it is one, only the version would say that "
+                "cannot be read",
+                next_step="see to that version (above)",
             ),
         )
 

@@ -270,11 +270,21 @@ class Proofs:
     def _short(self, kept: Kept, holders: Sequence[Holder], why: str = "") -> None:
         """Too few copies, or none at all: then somebody has to know that now."""
         have = len(holding(holders))
+        if have >= self.copies:
+            return  # meanwhile
         if have == 0 and (lost := self._lost(kept, holders)):
             self.findings.wrong(kept, lost, next_step=LOST, lost=True)
         else:
             what = f"has {have} of {self.copies} copies" + (f": {why}" if why else "")
-            self.findings.too_few(kept, what, holders, next_step=BRING_BACK)
+            self.findings.too_few(kept, what, holders, next_step=self._back(holders))
+
+    def _back(self, holders: Sequence[Holder]) -> str:
+        """What brings the claims back. Bytes that were read count for no copy that the cluster would keep."""
+        places = askable(self.vault)
+        deaf = sorted(holder.name for holder in holders if holder.wanted and holder.unsaid and holder.peer in places)
+        if not deaf:
+            return BRING_BACK
+        return f"start the cluster daemon of {', '.join(deaf)} (its Kubo answers), then audit again"
 
     def _lost(self, kept: Kept, holders: Sequence[Holder]) -> str | None:
         """Why no peer can give it, if all of them were asked."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pgkeep.audit.report import Problem
 from pgkeep.copies import Ciphertext, askable, holding
-from pgkeep.errors import Corrupted, PgkeepError, Unavailable
+from pgkeep.errors import ConfigError, Corrupted, PgkeepError, Unavailable
 from pgkeep.journal import Ancestor, Head, Journal, check_link
 from pgkeep.journal_store import KEPT_VERSIONS, JournalStore
 from pgkeep.model import Cid, Entry, PeerId
@@ -112,14 +112,24 @@ def versions(head: Head, journals: JournalStore) -> Versions:
             older = journals.search.version(before)
             check_link(heads[-1].journal, older)
         except PgkeepError as error:
-            problems.append(_lost(before, error, journals))
+            problems.append(_unread(before, error, journals))
             break
         heads.append(older)
     return Versions(heads=tuple(heads), problems=tuple(problems))
 
 
-def _lost(known: Ancestor, error: PgkeepError, journals: JournalStore) -> Problem:
-    """What three peers held is gone from all of them: no restore needs it, but whatever did that may not be done."""
+def _unread(known: Ancestor, error: PgkeepError, journals: JournalStore) -> Problem:
+    """What three peers held is gone from all of them: no restore needs it, but whatever did that may not be done. Or it
+    is there, and no key of this node's opens it any more.
+    """
+    if isinstance(error, ConfigError):
+        return Problem(
+            kind="notice",
+            about=f"version {known.sequence} of the journal ({known.cid})",
+            what=f"cannot be opened here: {error.what}",
+            next_step="nothing, if this node has a new key: no restore needs it, and it is not missed any more when "
+            f"there are {KEPT_VERSIONS} newer versions. Else correct [keys] in pgkeep.toml: pgkeep check",
+        )
     gone = isinstance(error, Corrupted) or (isinstance(error, Unavailable) and not journals.search.listing().silent)
     return Problem(
         kind="Corrupted" if gone else "notice",

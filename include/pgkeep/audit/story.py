@@ -237,7 +237,7 @@ def _accounts(scene: Scene, proofs: Proofs) -> Iterator[PeerAccount]:
     held = set(scene.held) | proofs.whole
     for place in sorted({one.place for one in held}, key=lambda place: place.name):
         yield _account(place.name, [one for one in held if one.place == place], proofs)
-    far = [(holder.name, found.kept.size) for found in scene.standings for holder in found.far]
+    far = [(holder.name, found.kept.size) for found in scene.standings for holder in (*found.far, *found.away)]
     for name in sorted({name for name, _ in far}):
         sizes = [size for whose, size in far if whose == name]
         yield PeerAccount(name=name, asked=False, objects=len(sizes), size=sum(sizes), read=0, read_size=0)

@@ -70,10 +70,11 @@ def _cluster(health: VaultHealth, *, copies: int) -> Iterator[Finding]:
         yield Finding(
             about=f"peer {name}", what=f"does not see {', '.join(sorted(unseen))}", next_step="see its network"
         )
-    distinct = len(health.kubo_ids)
+    distinct = health.able
     if distinct < copies:
-        what = f"{distinct} distinct peers answer, {copies} copies are wanted"
-        yield Finding(about="cluster", what=what, next_step="bring the others back", fatal=True, kind=Unavailable)
+        what = f"{distinct} distinct peers can take a copy, {copies} copies are wanted"
+        step = "bring the others back, their cluster daemons, too"
+        yield Finding(about="cluster", what=what, next_step=step, fatal=True, kind=Unavailable)
     else:
         yield Finding(about="cluster", what=f"{distinct} distinct peers for {copies} copies")
 

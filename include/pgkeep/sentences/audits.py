@@ -16,7 +16,7 @@ def audited(report: Report) -> Iterator[str]:
         f"{100 * report.share:.0f} % of the bytes were to be read back; {human_time(report.seconds)}"
     )
     yield from (_account(peer) for peer in report.peers)
-    yield f"everything was read back since {moment(report.since)}" if report.since else "not everything was read yet"
+    yield _since(report)
     yield from (f"REPAIRED {one.about} ({one.cid}) at {one.peer}: {one.how}" for one in report.repairs)
     yield from (
         f"{'swept' if one.swept else 'litter, waits'}: {', '.join(one.names)} ({one.cid})" for one in report.litter
@@ -24,6 +24,14 @@ def audited(report: Report) -> Iterator[str]:
     yield from (_problem(problem) for problem in report.problems)
     if not report.wrong:
         yield "all is well" if not report.repairs else "all is well again"
+
+
+def _since(report: Report) -> str:
+    if report.since is None:
+        return "not everything was read yet"
+    unasked = ", ".join(peer.name for peer in report.peers if not peer.asked)
+    everything = f"everything but what {unasked} has" if unasked else "everything"
+    return f"{everything} was read back since {moment(report.since)}"
 
 
 def _account(peer: PeerAccount) -> str:

@@ -136,8 +136,9 @@ class Door:
         if isinstance(error, ConnectTimeout):
             return "does not answer"
         if any(isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError) for cause in causes):
+            still = "still makes" if self._stalled else "made"
             self._stalled = True
-            return f"made no progress for {self._limit:.0f} s"
+            return f"{still} no progress for {self._limit:.0f} s"
         return "broke the connection off"
 
     def _refuse(self, response: requests.Response) -> None:

@@ -55,6 +55,14 @@ class VaultHealth:
         """The distinct Kubo daemons behind the peers, whether asked themselves or known from their cluster peers."""
         return frozenset(kubo for peer in self.peers for kubo in _kubos_of(peer))
 
+    @property
+    def able(self) -> int:
+        """How many distinct peers can take a copy now: each with a Kubo of its own, and a cluster peer that said lately
+        how much room it has.
+        """
+        told = {member for peer in self.peers if peer.cluster is not None for member in peer.cluster.free}
+        return min(len(self.kubo_ids), len(told))
+
     def shared(self) -> tuple[str, ...]:
         """Identities that stand behind more than one peer, one line each: their copies would count once."""
         kubos, members = dict[str, list[str]](), dict[str, list[str]]()

@@ -25,6 +25,7 @@ class Part:
     fingerprint: str
     validity: str
     usage: frozenset[str]
+    created: datetime | None
     expires: datetime | None
     secret: bool
 
@@ -161,6 +162,8 @@ def _why_dead(key: Key, usage: Usage, now: datetime) -> tuple[str, str]:
     primary = key.primary
     if key.disabled:
         return "is disabled", f"gpg --edit-key {key.fingerprint} enable save"
+    if primary.created is not None and primary.created > now:
+        return f"was made on {primary.created:%Y-%m-%d}, which is still to come", "set this machine's clock right (NTP)"
     if primary.validity in UNUSABLE:
         return UNUSABLE[primary.validity], "make a new key, import it, and name it in [keys] of pgkeep.toml"
     if not primary.lives(now):
@@ -207,6 +210,7 @@ def _part(row: Mapping[str, Any], *, fingerprint: str) -> Part:
         fingerprint=fingerprint,
         validity=row["trust"][:1] or "-",
         usage=frozenset(letter for letter in row["cap"] if letter.islower()),
+        created=_moment(row.get("date", "")),
         expires=_moment(row["expires"]),
         secret=row.get("token", "") not in {"", "#"},
     )

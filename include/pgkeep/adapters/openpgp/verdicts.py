@@ -159,7 +159,8 @@ def _no_private_key(key_ids: Iterable[str], ring: Keyring, *, home: Path, agent:
     names = ", ".join(f"{key_id} (of {key.fingerprint})" if key else key_id for key_id, key in owners.items())
     return ConfigError(
         f"no private key in {home} opens this message; it is encrypted for {names}" + (f"; {agent}" if agent else ""),
-        next_step=f"gpg --homedir {home} --import PRIVATE-KEY-OF-A-RECIPIENT.asc",
+        next_step=f"gpg --homedir {home} --import PRIVATE-KEY.asc, of one of these; if the node has lost its own: "
+        "docs/disaster.md, 'A new key for the node'",
     )
 
 
