@@ -192,9 +192,16 @@ def _how_to_go_on(version: int | str) -> str:
 def read_mailed(chunks: Iterator[bytes], sealer: Opener, *, database: str | None) -> Journal:
     """A version that was kept somewhere else than in the vault. `database`: whose it must be, or None.
 
-    It may be any version: that is for whoever kept it to know. Raises Corrupted, ConfigError, Unavailable.
+    It may be any version: that is for whoever kept it to know. Raises Corrupted, Unavailable, ConfigError (also: it is
+    the journal of another database).
     """
-    return journal.read(b"".join(sealer.open(limited(chunks))), database=database, sequence=None)
+    found = journal.read(b"".join(sealer.open(limited(chunks))), database=None, sequence=None)
+    if database not in (None, found.database):
+        raise ConfigError(
+            f"it is the journal of {found.database}, not of {database}",
+            next_step=f"name the file with the journal of {database}, or {found.database} as the database",
+        )
+    return found
 
 
 def limited(chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -279,7 +279,7 @@ def test_a_mailed_version_is_read_without_any_peer(node: MemoryNode) -> None:
     content = mailed(node)
     assert read_mailed(iter([content]), node.sealer, database="shop") == node.journal
     assert read_mailed(iter([content]), node.sealer, database=None) == node.journal
-    with pytest.raises(Corrupted, match=r"kept as the journal of other is version 2 of shop"):
+    with pytest.raises(ConfigError, match=r"it is the journal of shop, not of other\. Next: name the file"):
         read_mailed(iter([content]), node.sealer, database="other")
     stranger = replace(node.sealer, trusted=frozenset({KeyFingerprint("F" * 40)}))
     with pytest.raises(Corrupted, match="whom nobody trusts"):
