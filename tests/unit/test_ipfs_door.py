@@ -105,6 +105,17 @@ def test_who_was_silent_once_is_waited_for_a_moment_only_and_the_message_says_ho
                 kubo.id()
 
 
+def test_whom_all_wait_for_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("pgkeep.adapters.ipfs.peers.SLOW_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        silent = Endpoint(url=f"http://127.0.0.1:{listening.getsockname()[1]}")
+        vault = IpfsVault([PeerAddress(name="the slow one", kubo=silent, cluster=None)], stall=1)
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                vault.places()
+    assert caplog.text.count("the slow one does not answer at once: waiting for it") == 1
+
+
 @pytest.mark.parametrize("answer", [b'{"Version": "0.43.0"}', b'{"Version": "0.43.0", "Hash": "bafy", "Keys": {}}'])
 def test_an_object_that_is_not_said_to_be_stored_and_pinned_is_no_object(answer: bytes) -> None:
     with server(200, answer) as url, pytest.raises(ConfigError):

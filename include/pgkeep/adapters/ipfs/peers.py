@@ -3,7 +3,7 @@
 import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -16,6 +16,8 @@ from .kubo import Kubo
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+SLOW_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +84,25 @@ def ask_all(questions: Iterable[tuple[str, Callable[[], T]]]) -> Answers[T]:
     with ThreadPoolExecutor(max_workers=max(1, len(asked))) as pool:
         for name, future in [(name, pool.submit(question)) for name, question in asked]:
             try:
-                given.append((name, future.result()))
+                given.append((name, _answer(name, future)))
             except (Unavailable, ConfigError) as error:
                 _say_once(str(error))
                 refused.append((name, error))
     return Answers(given=given, refused=refused)
+
+
+def _answer(name: str, future: Future[T]) -> T:
+    """Whoever sits there is told whom all wait for: it may take as long as a peer may stand still."""
+    try:
+        return future.result(timeout=SLOW_SECONDS)
+    except TimeoutError:
+        _say_slow(name)
+        return future.result()
+
+
+@functools.lru_cache(maxsize=256)
+def _say_slow(name: str) -> None:
+    log.warning("%s does not answer at once: waiting for it", name)
 
 
 @functools.lru_cache(maxsize=256)
