@@ -88,14 +88,18 @@ class JournalSearch:
 
     def find(self, cid: Cid, sequence: int | None) -> tuple[Head, bytes]:
         """As `read`, from the first place that has it whole and valid; else raises the most telling refusal."""
-        refusals: list[PgkeepError] = [Unavailable(f"{cid} is nowhere", next_step="bring more peers back")]
+        refusals = list[PgkeepError]()
         for place in self.vault.places():
             try:
                 return self.read(cid, sequence, at=place)
             except (Unavailable, ConfigError, Corrupted) as error:
                 log.info("%s cannot be read at %s: %s", cid, place.name, error)
                 refusals.append(error)
-        raise max(refusals, key=lambda error: (isinstance(error, Corrupted), not isinstance(error, Unavailable)))
+        for telling in (Corrupted, ConfigError):
+            if found := [error for error in refusals if isinstance(error, telling)]:
+                raise found[-1]
+        reasons = "; ".join(dict.fromkeys(error.what for error in refusals))
+        raise Unavailable(f"{cid} cannot be read: {reasons or 'no peer answers'}", next_step="bring more peers back")
 
     def _version(self, sequence: int, versions: Versions) -> Head:
         heads, refused = self.sift(sequence, versions[sequence])

@@ -311,6 +311,22 @@ def test_what_is_remembered_and_cannot_be_read_is_not_nothing(alerts: Callable[.
         known.recall()
 
 
+def test_a_letter_that_cannot_be_remembered_goes_at_once(
+    alerts: Callable[..., None], sink: MailSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow's database has no room left, and can be read."""
+
+    def full(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    alerts(MAIL)
+    with monkeypatch.context() as patched:
+        patched.setattr(variables, "write", full)
+        fail()
+    assert sink.subjects == ["pgkeep: pgkeep_shop_full FAILED"]
+    assert incident_memory.recall(RUN.dag_id).since is None
+
+
 def test_what_a_task_says_while_a_letter_is_written_loses_no_letter(
     alerts: Callable[..., None], sink: MailSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,9 +335,10 @@ def test_what_a_task_says_while_a_letter_is_written_loses_no_letter(
     words = LastWords(run="manual__2", task="record", attempt=1, what="no room left", topics=("failed",))
     keep = incident_memory.keep
 
-    def keep_while_somebody_speaks(found: Any) -> None:
-        keep(found)
+    def keep_while_somebody_speaks(found: Any) -> bool:
+        kept = keep(found)
         incident_memory.keep_words(RUN.dag_id, words)
+        return kept
 
     with monkeypatch.context() as patched:
         patched.setattr(incident_memory, "keep", keep_while_somebody_speaks)

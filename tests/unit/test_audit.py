@@ -558,7 +558,7 @@ def test_a_peer_that_cannot_be_asked_is_claimed_only() -> None:
     report = well(node.audit())
     bob = next(peer for peer in report.peers if peer.name == "bob")
     assert (bob.asked, bob.objects, bob.read) == (False, report.objects, 0)
-    assert "as the cluster claims" in said(report)
+    assert "by the cluster's list" in said(report)
 
 
 @pytest.mark.parametrize("questions", [1, 2, 3])

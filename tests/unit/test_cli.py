@@ -109,5 +109,6 @@ def test_an_unfinished_backup_is_gone_on_with_by_its_own_configuration_only(
     assert not list((tmp_path / "pgkeep").iterdir())
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
-    pending(site).write(sealed)
+    keep.carry_through(site, sealed, origin=ORIGIN, patience=0.0)
     assert "cannot be written (Not a directory): this backup cannot be gone on with" in caplog.text
+    assert world.source.released == [1]

@@ -240,7 +240,7 @@ def test_a_damaged_entry_stays_as_it_is_and_the_others_do_not(
     listing = world.vault.listing("pgkeep/shop/")
     backups = {cid for name, cids in listing.names.items() if "/journal/" not in name for cid in cids}
     assert backups <= named, "what was stored anew of it is let go of"
-    lost, kept = [part.cid for part in bad.backup.parts], replace(NOTHING, last=9, hourly=9)
+    lost, kept = [part.cid for part in bad.backup.parts], replace(NOTHING, last=9)
     retire(kept, world.source, world.journals, world.vault, lost=lost, give_up=lost, patience=0.0)
     assert bad not in world.journal.entries, "a full backup for that, changes because no rule keeps them"
     world.rekey().require_all()

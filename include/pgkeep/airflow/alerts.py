@@ -147,7 +147,9 @@ def tell(dag_id: str, change: Change, *, others: bool = True) -> None:
 
 
 def _keep_change(dag_id: str, change: Change, settings: Settings) -> tuple["Letter", ...]:
-    """Letters that nobody remembers, for what people know of that DAG cannot be read: it is not written over."""
+    """Letters that nobody remembers, for what people know of that DAG cannot be read, and is not written over; or
+    cannot be written.
+    """
     from pgkeep.airflow import incident_memory, incidents
 
     try:
@@ -156,9 +158,9 @@ def _keep_change(dag_id: str, change: Change, settings: Settings) -> tuple["Lett
         log.warning("what people know of %s is not known here, so they may be told again: %s", dag_id, error)
         return change(incidents.nothing(dag_id), settings).outbox
     after = change(before, settings)
-    if after != before:
-        incident_memory.keep(after)  # before anything is sent: whatever happens now, it is not lost
-    return ()
+    if after == before or incident_memory.keep(after):  # before anything is sent: whatever happens now, it is not lost
+        return ()
+    return tuple(letter for letter in after.outbox if letter not in before.outbox)
 
 
 def _send_now(letters: Iterable["Letter"], alerts: Alerts) -> None:

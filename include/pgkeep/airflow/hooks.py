@@ -31,11 +31,16 @@ Sites = Callable[[str], "Site"]
 def airflow_connection(name: str) -> Connection:
     """The Airflow connection of that id, from wherever Airflow keeps it.
 
-    Raises ConfigError: there is none; Unavailable: Airflow does not say.
+    Raises ConfigError: there is none, or it is not for us; Unavailable: Airflow does not say.
     """
     try:
         found = BaseHook.get_connection(name)
-    except (AirflowNotFoundException, AirflowSecretsBackendAccessDenied) as error:
+    except AirflowSecretsBackendAccessDenied as error:
+        raise ConfigError(
+            f"Airflow does not let this task have connection {name}",
+            next_step="give the task's team that connection, or let the task run where it may have it",
+        ) from error
+    except AirflowNotFoundException as error:
         _require_known_missing(name)
         raise ConfigError(
             f"Airflow has no connection {name}, but pgkeep.toml names it",

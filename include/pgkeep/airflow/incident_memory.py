@@ -34,14 +34,19 @@ def recall_all(of: str | None = None) -> Iterator[Incident]:
             yield found
 
 
-def keep(found: Incident) -> None:
-    """Remembers it; nothing is kept of a DAG with which all is well."""
+def keep(found: Incident) -> bool:
+    """Remembers it, and says whether it could; nothing is kept of a DAG with which all is well."""
+    return quietly(partial(_keep, found), f"what is told of {found.dag}") is not None
+
+
+def _keep(found: Incident) -> Incident:
     key = f"{INCIDENT}{found.dag}"
     if found.forgettable:
-        quietly(lambda: variables.remove(key), f"that {found.dag} is well")
+        variables.remove(key)
     else:
         about = "What pgkeep has told people of this DAG. Remove it, and it tells them anew."
-        quietly(lambda: variables.write(key, found, about), f"what is told of {found.dag}")
+        variables.write(key, found, about)
+    return found
 
 
 def delivered(dag: str, letter: Letter, ways: Collection[str]) -> None:

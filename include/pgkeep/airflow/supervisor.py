@@ -28,7 +28,7 @@ def ask(message: Any, kind: type[R]) -> R | None:
     if isinstance(answer, kind):
         return answer
     if not isinstance(answer, ErrorResponse):
-        answer = ErrorResponse(detail={"message": f"no {kind.__name__}, but {answer!r}"})
+        answer = ErrorResponse(detail={"message": f"no {kind.__name__}, but {type(answer).__name__}"})
     if answer.error in (ErrorType.VARIABLE_NOT_FOUND, ErrorType.CONNECTION_NOT_FOUND):
         return None
     raise AirflowRuntimeError(answer)

@@ -73,7 +73,7 @@ def read(cls: type[R], key: str) -> R | None:
         text = store().get(key)
     except Exception as error:
         raise Unavailable(
-            f"Airflow's Variable {key} cannot be read ({type(error).__name__}: {error})",
+            f"Airflow's Variable {key} cannot be read ({type(error).__name__})",
             next_step="see that Airflow's api-server and its database answer",
         ) from error
     return None if text is None else records.from_bytes(cls, text.encode())

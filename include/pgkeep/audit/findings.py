@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 
 from pgkeep.audit.report import Problem, Repair
 from pgkeep.audit.standing import Held, Kept
-from pgkeep.copies import holding
-from pgkeep.ports import Holder
+from pgkeep.copies import askable, holding
+from pgkeep.errors import Unavailable
+from pgkeep.ports import Holder, Vault
 
 log = logging.getLogger(__name__)
+
+BRING_BACK = "bring the missing peers back, then audit again"
 
 
 @dataclass(kw_only=True)
@@ -49,3 +52,13 @@ class Findings:
                 holders=said,
             )
         )
+
+
+def bring_back(holders: Sequence[Holder], vault: Vault) -> str:
+    """What brings claims back. Bytes that were read are no copy that the cluster would keep."""
+    try:
+        places = askable(vault)
+    except Unavailable:
+        return BRING_BACK
+    deaf = sorted(holder.name for holder in holders if holder.wanted and holder.unsaid and holder.peer in places)
+    return f"start the cluster daemon of {', '.join(deaf)} (its Kubo answers), then audit again" if deaf else BRING_BACK

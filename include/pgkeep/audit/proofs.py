@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pgkeep.audit.findings import Findings
+from pgkeep.audit.findings import BRING_BACK, Findings, bring_back
 from pgkeep.audit.ledger import Ledger
 from pgkeep.audit.report import Problem
 from pgkeep.audit.standing import Held, Kept, Standing, standings_of
@@ -24,7 +24,6 @@ WATCHED = 100_000_000
 """Bytes from which on somebody wants to know how far it is; there are thousands of smaller objects."""
 TRIES = 3
 """So many objects in a row may get no copy before the others are left for another day."""
-BRING_BACK = "bring the missing peers back, then audit again"
 LOST = "see docs/operating.md, 'What is lost'; the next full backup takes its place"
 
 
@@ -74,6 +73,8 @@ class Proofs:
             self._fetch(held, how="replaced what was rotten")
         self._give_up(held for held in sick if held in self.damaged)
         touched = tuple(dict.fromkeys(held.kept for held in sick))
+        if not touched:
+            return tuple(standings)
         try:
             again = dict(zip(touched, standings_of(touched, self.vault), strict=True))
         except (Unavailable, ConfigError) as error:
@@ -276,15 +277,7 @@ class Proofs:
             self.findings.wrong(kept, lost, next_step=LOST, lost=True)
         else:
             what = f"has {have} of {self.copies} copies" + (f": {why}" if why else "")
-            self.findings.too_few(kept, what, holders, next_step=self._back(holders))
-
-    def _back(self, holders: Sequence[Holder]) -> str:
-        """What brings the claims back. Bytes that were read count for no copy that the cluster would keep."""
-        places = askable(self.vault)
-        deaf = sorted(holder.name for holder in holders if holder.wanted and holder.unsaid and holder.peer in places)
-        if not deaf:
-            return BRING_BACK
-        return f"start the cluster daemon of {', '.join(deaf)} (its Kubo answers), then audit again"
+            self.findings.too_few(kept, what, holders, next_step=bring_back(holders, self.vault))
 
     def _lost(self, kept: Kept, holders: Sequence[Holder]) -> str | None:
         """Why no peer can give it, if all of them were asked."""

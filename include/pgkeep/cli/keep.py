@@ -59,16 +59,18 @@ def own_origin() -> Origin:
 
 def carry_through(site: Site, sealed: Sealed, *, origin: Origin, patience: float) -> None:
     """All steps after the check; until it is recorded, `pgkeep backup NAME --resume` can go on from there."""
-    unfinished = pending(site)
-    unfinished.write(sealed)
+    unfinished, name = pending(site), site.database.name
+    noted = unfinished.write(sealed)
     try:
         replicated = backup.replicate(sealed, site.vault, copies=site.copies, patience=patience)
+        entry = site.record(replicated, origin=origin, patience=patience, watch=watch())
     except (NotReplicated, Unavailable):
-        log.warning("what is stored stays: pgkeep backup %s --resume goes on with it", site.database.name)
+        if noted:
+            path = unfinished.path(sealed.backup.kind)
+            log.warning("what is stored stays: pgkeep backup %s --resume goes on with it (noted in %s)", name, path)
         raise
-    entry = site.record(replicated, origin=origin, patience=patience, watch=watch())
-    unfinished.forget(sealed)
     backup.release(entry, site.source, site.journals)
+    unfinished.forget(sealed)
     print(sentences.entry_line(entry))
 
 

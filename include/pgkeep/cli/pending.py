@@ -3,7 +3,9 @@
 Airflow keeps such records itself. The file holds names, sizes and digests, no secrets and no data.
 """
 
+import contextlib
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -35,7 +37,7 @@ class Pending:
 
     def read(self) -> Sealed:
         """The full one if there is one, for it took longer. Raises ConfigError: none is there for the keys of now."""
-        path = next((path for kind in get_args(Kind) if (path := self.path(kind)).exists()), None)
+        path = next((path for kind in get_args(Kind) if os.path.exists(path := self.path(kind))), None)  # noqa: PTH110
         if path is None:
             raise self._none(f"no unfinished backup of {self.database} is known here")
         try:
@@ -46,16 +48,21 @@ class Pending:
             raise self._none(f"the unfinished backup of {self.database} is not encrypted for the keys configured now")
         return sealed
 
-    def write(self, sealed: Sealed) -> None:
-        """Keeps it for its user only, whole or not at all. A backup does not fail for want of a note about it."""
+    def write(self, sealed: Sealed) -> bool:
+        """Keeps it for its user only, whole or not at all, and says whether it could. A backup does not fail for want
+        of a note about it.
+        """
         try:
             state_files.write(path := self.path(sealed.backup.kind), records.to_bytes(sealed))
         except OSError as error:
             log.warning("%s cannot be written (%s): this backup cannot be gone on with", path, error.strerror)
+            return False
+        return True
 
     def forget(self, sealed: Sealed) -> None:
         """It is recorded now."""
-        self.path(sealed.backup.kind).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.path(sealed.backup.kind).unlink()
 
     def _none(self, why: str) -> ConfigError:
         return ConfigError(why, next_step=f"make a new one: pgkeep backup {self.database}")

@@ -87,7 +87,7 @@ class Reading:
         """Raises Unavailable: no peer that answers gives any of it. Who only searched for it is not to be blamed."""
         places = self.vault.places()
         for place in places:
-            with contextlib.suppress(Unavailable):
+            with contextlib.suppress(Unavailable, ConfigError):
                 next((self.vault if place.local else self.hasty).read(cid, at=place), b"")
                 return
         raise Unavailable(

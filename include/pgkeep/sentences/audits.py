@@ -37,7 +37,7 @@ def _since(report: Report) -> str:
 def _account(peer: PeerAccount) -> str:
     held = f"{counted(peer.objects, 'object')}, {human_size(peer.size)}"
     if not peer.asked:
-        return f"{peer.name}: {held}, as the cluster claims; its Kubo cannot be asked, so nothing is proven"
+        return f"{peer.name}: {held}, by the cluster's list; its Kubo cannot be asked, so nothing is proven"
     return f"{peer.name}: {held}; {peer.read:,} of them read back now, {human_size(peer.read_size)}"
 
 

@@ -40,7 +40,7 @@ def foreseen(label: str, standing: Occupant | None, *, replace: bool) -> str:
     there = "no database has that name there" if standing is None else "an empty database has that name there"
     if standing is not None and replace:
         there = "the database there would be replaced, and stay beside it under a dated name if there is anything in it"
-    return f"{label}: {there}; server, roles, rights and keys will do. Nothing was changed"
+    return f"{label}: {there}; its version, its roles and the private key will do. Nothing was changed"
 
 
 def restored_line(restored: Restored, label: str) -> str:

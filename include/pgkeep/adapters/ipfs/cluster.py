@@ -132,7 +132,7 @@ class Cluster:
             said = dict(chain.from_iterable(pool.map(self._statuses, groups)))
         if missing := [cid for cid in cids if cid not in said]:  # what failed stands in a trailer that nobody shows
             raise Unavailable(
-                f"{self} does not say who holds {missing[0]}, nor {len(missing) - 1} others of {len(cids)}",
+                f"{self} does not say who holds {missing[0]} (and so of {len(missing)} of {len(cids)} objects)",
                 next_step="see that daemon's log; then run it again",
             )
         return {
