@@ -221,8 +221,9 @@ def _answers(name: str, state: State) -> bool:
     try:
         psycopg.connect(conninfo(name, state)).close()
     except psycopg.OperationalError as error:
-        # A refused password has no SQLSTATE in the exception (there is no connection): the server's answer has.
-        if error.pgconn is not None and error.pgconn.needs_password is False and error.pgconn.used_password:
+        # It has no SQLSTATE, for there is no connection; and a server that goes away then had asked for one, too. (Ours
+        # speaks English: LC_ALL=C.)
+        if "password authentication failed" in str(error):
             raise ConfigError(
                 f"the {name} server does not accept the sandbox's password: it was changed, or another server answers",
                 next_step="give role pgkeep its password again, or start a new sandbox with another --home",
