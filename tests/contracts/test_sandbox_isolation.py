@@ -119,6 +119,8 @@ def test_when_its_world_ends_it_can_be_had_again(home: Path) -> None:
     holder = processes.leader(home / "run", "isolation")
     assert holder
     os.kill(holder.pid, signal.SIGKILL)
+    while processes.leader(home / "run", "isolation"):
+        time.sleep(0.02)
     while any(server.running for server in sandbox.status(home)):
         time.sleep(0.02)
     up(home)

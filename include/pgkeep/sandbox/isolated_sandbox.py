@@ -105,7 +105,8 @@ def _make_world(home: Path, report: Report) -> bool:
 def _inside(home: Path, *words: str) -> Iterator[tuple[str, Any]]:
     """Runs this module inside; what it says, as (kind, value). Raises the error that was raised there."""
     holder = _holder(home)
-    assert holder is not None
+    if holder is None:
+        raise errors.Unavailable("the isolated world ended at this moment", next_step="run it again")
     argv = isolation.join_command(holder, sys.executable, "-m", __name__, str(home), *words)
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
