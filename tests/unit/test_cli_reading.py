@@ -4,7 +4,7 @@ import argparse
 import io
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +19,8 @@ from pgkeep.cli.reading import Address, Reading
 from pgkeep.errors import ConfigError, Corrupted, NotRestorable, Unavailable
 from pgkeep.journal_search import JournalSearch, read_mailed
 from pgkeep.model import Cid, KeyFingerprint
+from pgkeep.ports import Place
+from pgkeep.testing import MemoryVault
 
 FINGERPRINT = "AB" * 20
 FOREIGN = "bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4"
@@ -339,3 +341,22 @@ def test_an_object_that_nobody_has_is_said_of_all_who_were_asked(node: MemoryNod
     for peer in node.vault.peers:
         peer.pins.clear()
     assert reader(node, version=head.cid).journal("shop") == head.journal, "without a name, it is still found"
+
+
+def test_a_peer_that_lets_nobody_in_may_have_it_and_hides_no_other(
+    node: MemoryNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, head = MemoryVault.read, node.journals.head()
+
+    def guarded(vault: MemoryVault, cid: Cid, *, at: Place) -> Iterator[bytes]:
+        if at.name == "alice":
+            raise ConfigError("alice does not let us in", next_step="correct the login")
+        return read(vault, cid, at=at)
+
+    node.vault.cluster.clear()
+    for peer in node.vault.peers:
+        peer.pins.clear()
+    monkeypatch.setattr(MemoryVault, "read", guarded)
+    assert reader(node, version=head.cid).journal("shop") == head.journal
+    with pytest.raises(ConfigError, match="alice does not let us in"):
+        reader(node, version=FOREIGN).journal("shop")

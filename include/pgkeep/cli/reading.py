@@ -4,7 +4,6 @@ The first needs `pgkeep.toml`; the second a private key in the user's own keyrin
 """
 
 import argparse
-import contextlib
 import getpass
 import logging
 import os
@@ -84,12 +83,22 @@ class Reading:
         return databases(self.vault.listing(ALL).names)
 
     def _require_somewhere(self, cid: Cid) -> None:
-        """Raises Unavailable: no peer that answers gives any of it. Who only searched for it is not to be blamed."""
-        places = self.vault.places()
+        """Raises Unavailable: no peer that answers gives any of it; who only searched for it is not to be blamed.
+
+        Raises ConfigError: one that does not let us in may have it, and no other has.
+        """
+        places, refused = self.vault.places(), list[ConfigError]()
         for place in places:
-            with contextlib.suppress(Unavailable, ConfigError):
+            try:
                 next((self.vault if place.local else self.hasty).read(cid, at=place), b"")
+            except ConfigError as error:
+                refused.append(error)
+            except Unavailable:
+                continue
+            else:
                 return
+        if refused:
+            raise refused[0]
         raise Unavailable(
             f"no peer that answers has {cid}: not {', '.join(place.name for place in places if place.local)}, nor any "
             f"that {places[-1].name} reaches within {LOOK_SECONDS:.0f} s",
