@@ -83,7 +83,7 @@ class Versions:
 
     @property
     def lost(self) -> frozenset[Cid]:
-        """What the versions say is one of them, though nobody gives it."""
+        """What the versions say is one of them, though nobody gives it, or no key here opens it."""
         return frozenset(problem.cid for problem in self.problems if problem.cid)
 
     @property
@@ -129,6 +129,7 @@ def _unread(known: Ancestor, error: PgkeepError, journals: JournalStore) -> Prob
             what=f"cannot be opened here: {error.what}",
             next_step="nothing, if this node has a new key: no restore needs it, and it is not missed any more when "
             f"there are {KEPT_VERSIONS} newer versions. Else correct [keys] in pgkeep.toml: pgkeep check",
+            cid=known.cid,
         )
     gone = isinstance(error, Corrupted) or (isinstance(error, Unavailable) and not journals.search.listing().silent)
     return Problem(
