@@ -68,6 +68,6 @@ def _journal(site: Site, about: str) -> Iterator[Finding]:
         yield failed(error, about)
         return
     entries = head.journal.entries
-    yield Finding(about=about, what=f"its journal is at version {head.journal.sequence} with {len(entries)} backups")
+    yield Finding(about=about, what=f"its journal is at version {head.journal.sequence} with {len(entries)} entries")
     for name, what in too_little_room(head.journal, site.vault).items():
         yield Finding(about=about, what=f"{name} {what}", next_step=MORE_ROOM)
