@@ -305,7 +305,7 @@ def test_what_nobody_can_read_begins_the_chain_anew(world: World) -> None:
     assert world.rows(Point()) == 113
 
 
-UNREACHABLE = ("is a gap", "is before the first backup", "no full backup to begin with")
+UNREACHABLE = ("is a gap", "is before the first backup", "no full backup before it is left to begin with")
 STEPS = st.lists(
     st.sampled_from(["commit", "commit", "hourly", "full", "doubt", "lost", "dies"]), min_size=1, max_size=9
 )
